@@ -1,0 +1,7 @@
+"""The context-encoding variational autoencoder in pure torch: network, objective (1) and scores (2)."""
+
+from networks.cevae import CEVAE
+from networks.objective import CEVAEObjective, Terms, kl_divergence, reconstruction_error
+from networks.scores import Scores, score_slices
+
+__all__ = ["CEVAE", "CEVAEObjective", "Scores", "Terms", "kl_divergence", "reconstruction_error", "score_slices"]

@@ -1,0 +1,95 @@
+"""Cohorts: datalists in MONAI's Decathlon form, checked when they are read."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import UsageError
+
+Entry = dict[str, Any]
+"""One scan of a datalist: `image` (a path, or a list of paths for several channels), optionally `mask` and `label`."""
+
+FILE_KEYS = ("image", "mask", "label")
+
+
+def read_datalist(datalist: str | Path) -> dict[str, list[Entry]]:
+    """Return the splits of a datalist, each file's path made absolute against the datalist's folder.
+
+    Raises:
+        UsageError: where the datalist cannot be read, is of another form, or names files that are not there.
+    """
+    path = Path(datalist)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: the datalist cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not a datalist, for it is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise UsageError(f'{path}: not a datalist; it must be like {{"training": [{{"image": "a.nii.gz"}}]}}')
+    splits = {
+        split: [_resolved(entry, path, split) for entry in entries]
+        for split, entries in content.items()
+        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    }
+    missing = [file for entries in splits.values() for file in files_of(entries) if not Path(file).exists()]
+    if missing:
+        raise UsageError(f"{path}: {len(missing)} of its files are not there, the first is {missing[0]}")
+    return splits
+
+
+def _resolved(entry: Entry, datalist: Path, split: str) -> Entry:
+    """Return an entry with absolute paths: MONAI's own reader leaves a missing mask relative to the working directory."""
+    if "image" not in entry:
+        raise UsageError(f"{datalist}: an entry of `{split}` has no `image`")
+    resolved = dict(entry)
+    for key in FILE_KEYS:
+        if entry.get(key) in (None, ""):
+            resolved.pop(key, None)
+        elif isinstance(entry[key], list):
+            resolved[key] = [str((datalist.parent / file).absolute()) for file in entry[key]]
+        else:
+            resolved[key] = str((datalist.parent / entry[key]).absolute())
+    return resolved
+
+
+def files_of(entries: Iterable[Entry]) -> list[str]:
+    """Return all files that entries name."""
+    files: list[str] = []
+    for entry in entries:
+        for key in FILE_KEYS:
+            value = entry.get(key, [])
+            files += value if isinstance(value, list) else [value]
+    return files
+
+
+def channels_of(entries: Iterable[Entry]) -> int:
+    """Return the number of image channels that all entries have.
+
+    Raises:
+        UsageError: where they differ.
+    """
+    numbers = {len(entry["image"]) if isinstance(entry["image"], list) else 1 for entry in entries}
+    if len(numbers) != 1:
+        raise UsageError(f"the scans have different numbers of channels: {sorted(numbers)}")
+    return numbers.pop()
+
+
+def read_training_cohort(datalist: str | Path, seed: int = 0) -> dict[str, list[Entry]]:
+    """Return `training` and `validation` of a datalist; without a validation a seeded tenth is held out.
+
+    Raises:
+        UsageError: where there is nothing to train on.
+    """
+    splits = read_datalist(datalist)
+    training, validation = splits.get("training", []), splits.get("validation", [])
+    if not training:
+        raise UsageError(f"{datalist}: it has no scans under `training`; its splits are {', '.join(splits) or 'none'}")
+    if not validation and len(training) > 1:
+        held_out = set(np.random.default_rng(seed).permutation(len(training))[: max(1, len(training) // 10)].tolist())
+        validation = [entry for i, entry in enumerate(training) if i in held_out]
+        training = [entry for i, entry in enumerate(training) if i not in held_out]
+    return {"training": training, "validation": validation}

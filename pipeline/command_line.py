@@ -1,0 +1,152 @@
+"""The command line. Whatever is heavy to import is imported where it is needed, so that --help is quick."""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import __version__
+from pipeline.errors import UsageError
+
+RESEARCH_ONLY = "For research use only, not for diagnosis."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 all done, 1 some scans failed, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    _quieten_libraries(options.verbose)
+    try:
+        return int(options.run(options))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _quieten_libraries(verbose: bool) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("pipeline").setLevel(logging.DEBUG if verbose else logging.INFO)
+    for name in ("ignite", "monai", "pipeline.trainer.CEVAETrainer", "pipeline.trainer.CEVAEEvaluator"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not verbose:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the processes that preprocess
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        description="Find what is unusual in brain MRI, with a model that has seen healthy scans only (ceVAE). "
+        + RESEARCH_ONLY,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run, summary: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+        sub = commands.add_parser(name, help=summary, description=f"{summary} {RESEARCH_ONLY}", allow_abbrev=False)
+        sub.set_defaults(run=run)
+        sub.add_argument("--verbose", action="store_true", help="say more, with where an error came from")
+        return sub
+
+    demo = command("demo", _demo, "Make phantoms, train, predict and evaluate: the whole way, in minutes.")
+    demo.add_argument("--output", required=True, metavar="DIR", help="folder of all that it makes")
+    _device(demo)
+
+    phantom = command("phantom", _phantom, "Make a cohort of T2-like brain phantoms, some with lesions.")
+    phantom.add_argument("--output", required=True, metavar="DIR", help="folder of the cohort and its datalist.json")
+    phantom.add_argument("--healthy", required=True, type=int, metavar="N", help="phantoms without lesions")
+    phantom.add_argument("--lesioned", required=True, type=int, metavar="M", help="phantoms with lesions")
+    phantom.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other brains (default 0)")
+
+    train = command("train", _train, "Learn healthy anatomy from healthy scans.")
+    train.add_argument("--data", required=True, metavar="DATALIST", help="JSON file that lists the scans")
+    train.add_argument("--output", required=True, metavar="RUN", help="directory of the model")
+    train.add_argument("--config", default="train", metavar="NAME|FILE", help="train (default), train_paper or a file")
+    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change settings")
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    train.add_argument("--seed", type=int, metavar="S", help="same seed, same machine: same weights")
+    _device(train)
+
+    predict = command("predict", _predict, "Write anomaly maps of new scans.")
+    predict.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
+    predict.add_argument("--input", required=True, nargs="+", metavar="PATH", help="scans, folders or a datalist")
+    predict.add_argument("--output", required=True, metavar="DIR", help="folder of the maps, one folder a scan")
+    predict.add_argument("--mask", nargs="+", default=[], metavar="PATH", help="brain masks in the scans' order, or a folder")
+    predict.add_argument("--overwrite", action="store_true", help="make scans anew whose outputs are there already")
+    _device(predict)
+
+    evaluate = command("evaluate", _evaluate, "Measure a model on scans with annotated lesions.")
+    evaluate.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
+    evaluate.add_argument("--data", required=True, metavar="DATALIST", help="JSON file that lists the scans")
+    evaluate.add_argument("--split", default="test", metavar="NAME", help="split of the datalist (default test)")
+    evaluate.add_argument("--output", required=True, metavar="DIR", help="folder of metrics.json")
+    _device(evaluate)
+    return parser
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:1 (default: the GPU where there is one)")
+
+
+def _checked_device(name: str | None) -> str | None:
+    """Return the device's name, refused where it is unknown or not there."""
+    if name is None:
+        return None
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {name}: there is no such device here; give cpu, cuda or cuda:1") from error
+    return name
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from pipeline.demo import demo
+
+    demo(Path(options.output), device=_checked_device(options.device))
+    return 0
+
+
+def _phantom(options: argparse.Namespace) -> int:
+    from pipeline.phantom import make_phantom_cohort
+
+    try:
+        datalist = make_phantom_cohort(Path(options.output), options.healthy, options.lesioned, options.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    print(f"phantoms, not patients: {datalist}")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from pipeline.training import train
+
+    device = _checked_device(options.device)
+    train(options.data, options.output, options.config, options.set, options.resume, options.seed, device)
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from pipeline.prediction import predict
+
+    device = _checked_device(options.device)
+    results = predict(options.model, options.input, options.output, options.mask, device, options.overwrite)
+    failed = sum(result.status == "failed" for result in results)
+    print(f"{len(results) - failed} of {len(results)} scans done, in {options.output}; start with summary.csv")
+    return 1 if failed else 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from pipeline.evaluation import evaluate, summary_text
+
+    device = _checked_device(options.device)
+    metrics = evaluate(options.model, options.data, options.output, options.split, device)
+    print(summary_text(metrics))
+    print(f"all of it: {Path(options.output) / 'metrics.json'}")
+    return 1 if metrics["failed"] else 0

@@ -1,0 +1,160 @@
+"""Configurations: the bundle's own, what a user changes of them, and the copy that a run keeps."""
+
+import difflib
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import UsageError
+
+BUNDLE = Path(__file__).parents[1] / "bundles" / "brain_mri_cevae"
+"""The bundle that every run starts as a copy of."""
+
+COPIED = ("configs/inference.yaml", "configs/evaluate.yaml", "configs/logging.conf", "docs/README.md", "LICENSE")
+"""What a run takes from the bundle as it is."""
+
+
+def training_configuration(config: str = "train", settings: Sequence[str] = (), **fixed: Any) -> str:
+    """Return the text of a training configuration: train.yaml with the changes asked for, its comments kept.
+
+    Args:
+        config: "train", "train_paper" or the path of a YAML file whose keys replace those of train.yaml.
+        settings: changes "key=value"; a key inside another one is written `outer::inner`.
+        fixed: further top-level keys and their values, such as the seed.
+
+    Raises:
+        UsageError: for a file that cannot be read, an unknown key, or a value of another type than the default.
+    """
+    text = (BUNDLE / "configs" / "train.yaml").read_text(encoding="utf-8")
+    if config != "train":
+        text = _with_file(text, config)
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator:
+            raise UsageError(f"--set {setting}: write it as key=value")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {setting}: the value is not YAML") from error
+        text = _with_setting(text, key.strip(), parsed)
+    for key, value in fixed.items():
+        text = _with_setting(text, key, value)
+    return text
+
+
+def settings_of(text: str) -> dict[str, Any]:
+    """Return the keys and values of a configuration's text."""
+    return yaml.safe_load(text)
+
+
+def _with_file(text: str, config: str) -> str:
+    path = BUNDLE / "configs" / "train_paper.yaml" if config == "train_paper" else Path(config)
+    try:
+        overlay = path.read_text(encoding="utf-8")
+        keys = list(settings_of(overlay))
+    except (OSError, yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--config {config}: cannot be read as YAML; give train, train_paper or the path of a file"
+        ) from error
+    for key in keys:
+        block = _block(key).search(overlay)
+        if block is None:
+            raise UsageError(f"{config}: write `{key}` as a plain key at the start of a line")
+        known = _block(key).search(text)
+        if known is not None:
+            text = text[: known.start()] + block[0].rstrip("\n") + "\n" + text[known.end() :]
+        elif re.search(rf"@{re.escape(key)}\b", text + overlay):
+            text = text.rstrip("\n") + "\n\n" + block[0]
+        else:
+            raise UsageError(f"{config}: {_unknown(key, settings_of(text))}")
+    return text
+
+
+def _with_setting(text: str, key: str, value: Any) -> str:
+    """Return the text with one key set, its comment kept."""
+    outer, *inner = key.split("::")
+    settings = settings_of(text)
+    known: Any = settings
+    for part in (outer, *inner):
+        if not isinstance(known, Mapping) or part not in known:
+            raise UsageError(_unknown(part, known if isinstance(known, Mapping) else settings))
+        known = known[part]
+    _check_type(key, value, known)
+    if inner:
+        target = settings[outer]
+        for part in inner[:-1]:
+            target = target[part]
+        target[inner[-1]] = value
+        value = settings[outer]
+    block = _block(outer).search(text)
+    if block is None:
+        raise UsageError(f"`{outer}` cannot be set: it is not a plain key of the configuration")
+    comment = re.match(r"[^#\n]*(#[^\n]*)?", block[0])
+    dumped = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+    line = f"{outer}: {dumped}"
+    if comment is not None and comment[1]:
+        line = f"{line:<28} {comment[1]}"
+    return text[: block.start()] + line + "\n" + text[block.end() :]
+
+
+def _block(key: str) -> re.Pattern[str]:
+    """Return a pattern for a top-level key with all that is indented below it."""
+    return re.compile(rf"^{re.escape(str(key))}:.*(?:\n|\Z)(?:[ \t]+\S.*(?:\n|\Z))*", re.MULTILINE)
+
+
+def _unknown(key: str, known: Mapping[str, Any]) -> str:
+    nearest = difflib.get_close_matches(str(key), [str(k) for k in known], n=1, cutoff=0.0)
+    return f"unknown key `{key}`; the nearest known one is `{nearest[0]}`"
+
+
+def _check_type(key: str, value: Any, known: Any) -> None:
+    def is_number(x: Any) -> bool:
+        return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+    wrong = (
+        (isinstance(known, bool) and not isinstance(value, bool))
+        or (is_number(known) and not is_number(value))
+        or (isinstance(known, list) and not isinstance(value, list))
+        or (isinstance(known, list) and len(value) != len(known))
+        or (isinstance(known, dict) and not isinstance(value, dict))
+        or (isinstance(known, int) and isinstance(value, float) and not value.is_integer() and key in _WHOLE)
+    )
+    if wrong:
+        raise UsageError(f"`{key}` is {value!r}, but must be like {known!r}")
+    if is_number(known) and key in _POSITIVE and value <= 0:
+        raise UsageError(f"`{key}` is {value!r}, but must be above 0")
+
+
+_WHOLE = (
+    "size", "epochs", "batch_size", "latent_channels", "median", "seed", "validation_interval", "checkpoint_interval",
+    "early_stopping", "channels",
+)  # fmt: skip
+_POSITIVE = (
+    "size", "field_of_view", "epochs", "batch_size", "learning_rate", "latent_channels", "median",
+    "validation_interval", "checkpoint_interval", "channels",
+)  # fmt: skip
+
+
+def create_run(run: Path, text: str) -> None:
+    """Make a run directory that is a bundle: the configuration's text and what belongs to every bundle."""
+    (run / "models").mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(BUNDLE / name, run / name)
+    (run / "configs" / "metadata.json").write_bytes((BUNDLE / "configs" / "metadata.json").read_bytes())
+    (run / "configs" / "train.yaml").write_text(text, encoding="utf-8")
+
+
+def parsed(file: Path, **values: Any) -> Any:
+    """Return MONAI's `ConfigParser` of a configuration file, with some of its keys set to other values."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(str(file))
+    for key, value in values.items():
+        parser[key] = value
+    return parser

@@ -1,0 +1,60 @@
+"""A trained model: its network and all that was fixed when it was trained."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms import Compose
+
+from networks import CEVAE
+from pipeline.configuration import parsed, settings_of
+from pipeline.errors import UsageError, reason_of
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained ceVAE with the preprocessing and the settings that it was trained with."""
+
+    network: CEVAE
+    preprocessing: Compose
+    settings: dict[str, Any]
+    device: torch.device
+    fingerprint: str
+    """SHA-256 of the weights' file."""
+
+    @property
+    def kl_is_trained(self) -> bool:
+        """False for the context encoder: at lambda = 1 nothing trains the variance."""
+        return self.settings["lambda"] < 1
+
+
+def load_model(run: str | Path, device: str | torch.device | None = None) -> Model:
+    """Return the model of a run.
+
+    Args:
+        run: the directory that training wrote.
+        device: where to compute; the GPU where there is one when None.
+
+    Raises:
+        UsageError: where the directory is not a run, its training has not ended, or its weights do not fit.
+    """
+    run = Path(run)
+    configuration, weights = run / "configs" / "train.yaml", run / "models" / "model.pt"
+    if not configuration.is_file():
+        raise UsageError(f"{run}: not a model; give the directory that `train --output` wrote")
+    if not weights.is_file():
+        raise UsageError(f"{run}: it has no weights yet (models/model.pt); let its training end, see `train --resume`")
+    parser = parsed(configuration, bundle_root=str(run))
+    chosen = torch.device(device) if device is not None else parser.get_parsed_content("device")
+    network = parser.get_parsed_content("network_def")
+    try:
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
+        raise UsageError(f"{weights}: not the weights of this model ({reason_of(error)[:200]})") from error
+    network.to(chosen).eval().requires_grad_(False)
+    with open(weights, "rb") as stream:
+        fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()
+    settings = settings_of(configuration.read_text(encoding="utf-8"))
+    return Model(network, parser.get_parsed_content("preprocessing"), settings, chosen, fingerprint)

@@ -1,0 +1,80 @@
+"""Pictures: the preview of a case."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipeline.scoring import ScanScores
+from transforms import SLICE_AXES
+
+COLUMNS = 5
+"""Slices on a preview."""
+
+SIDES = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
+"""What is at the left and at the right edge of a picture."""
+
+
+def write_preview(file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores) -> None:
+    """Write a PNG of the slices with the highest `recommended`: scan, reconstruction, and the map over the scan.
+
+    Args:
+        file: where to write.
+        scan: the scan, (X, Y, Z).
+        scores: its scores.
+    """
+    orientation = nib.orientations.io_orientation(scan.affine)
+    ras_axis = SLICE_AXES[scores.slice_axis]
+    scan_axis = int(np.flatnonzero(orientation[:, 0] == ras_axis)[0])
+    columns, rows = (axis for axis in range(3) if axis != ras_axis)
+    spacing = nib.affines.voxel_sizes(scan.affine)[np.argsort(orientation[:, 0])]
+    aspect = float(spacing[rows] / spacing[columns])
+
+    def plane(volume: np.ndarray, index: int) -> np.ndarray:
+        """Return a slice as it is looked at: the patient's right at the left edge, front or top upwards."""
+        ras = nib.orientations.apply_orientation(np.take(volume, [index], axis=scan_axis), orientation)
+        return np.take(ras, 0, axis=ras_axis)[::-1].T[::-1]
+
+    voxels = np.asanyarray(scan.dataobj)
+    recommended = scores.maps["recommended"]
+    highest = max(float(recommended.max()), 1e-6)
+    grey, grey_model = _window(voxels[scores.mask]), _window(scores.reconstruction[scores.mask])
+    chosen = scores.slices.nlargest(COLUMNS, "max_recommended").sort_values("position_mm")
+
+    figure = Figure(figsize=(2.1 * max(len(chosen), 2) + 0.9, 7.2), facecolor="black", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(3, len(chosen), squeeze=False)
+    for (top, middle, bottom), index, position in zip(
+        panels.T, chosen["index"], chosen["position_mm"], strict=True
+    ):
+        image, brain, score = plane(voxels, index), plane(scores.mask, index), plane(recommended, index)
+        reconstruction = np.where(brain, plane(scores.reconstruction, index), grey_model["vmin"])
+        top.imshow(image, cmap="gray", aspect=aspect, **grey)
+        top.set_title(f"slice {index} ({position:.0f} mm)", color="white", fontsize=9)
+        middle.imshow(reconstruction, cmap="gray", aspect=aspect, **grey_model)
+        bottom.imshow(image, cmap="gray", aspect=aspect, **grey)
+        overlay = bottom.imshow(
+            score, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=np.clip(2 * score / highest, 0, 0.8)
+        )
+        if brain.any() and not brain.all():
+            bottom.contour(brain, levels=[0.5], colors="deepskyblue", linewidths=0.5)
+    for panel in panels.flat:
+        panel.set(xticks=[], yticks=[], facecolor="black")
+        for side, x in zip(SIDES[scores.slice_axis], (0.02, 0.98), strict=True):
+            at = {"va": "center", "ha": "left" if x < 0.5 else "right"}
+            panel.text(x, 0.5, side, color="white", fontsize=8, transform=panel.transAxes, **at)
+    for panel, name in zip(panels[:, 0], ("scan", "reconstruction", "recommended"), strict=True):
+        panel.set_ylabel(name, color="white")
+    if len(chosen):
+        bar = figure.colorbar(overlay, ax=panels[2].tolist(), shrink=0.9)
+        bar.ax.tick_params(colors="white", labelsize=8)
+    figure.supxlabel("research use only, not for diagnosis", color="grey", fontsize=8)
+    figure.savefig(file, dpi=90)
+
+
+def _window(values: np.ndarray) -> dict[str, float]:
+    """Return the grey levels between which values are shown."""
+    low, high = np.percentile(values, (1, 99.5))
+    return {"vmin": min(0.0, float(low)), "vmax": float(high)}

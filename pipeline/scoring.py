@@ -1,0 +1,150 @@
+"""From a preprocessed scan to its scores on its own grid: the way back of the preprocessing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+
+from networks import CEVAE, score_slices
+from pipeline.model import Model
+from transforms import SLICE_AXES, slices_to_volume, volume_to_slices
+
+MAPS = ("combined", "rec", "kl", "recommended")
+
+
+@dataclass(frozen=True)
+class ScanScores:
+    """All that the model says of a scan, on the scan's own grid.
+
+    Attributes:
+        maps: the four scores, each (X, Y, Z) in float32, 0 outside the mask.
+        reconstruction: g(mu(x)) of channel 0 (X, Y, Z), in the normalised units of the network.
+        mask: the brain, boolean (X, Y, Z).
+        slices: a row for each slice with brain.
+        slice_axis: "axial", "coronal" or "sagittal".
+        warnings: what is odd about the scan.
+    """
+
+    maps: dict[str, np.ndarray]
+    reconstruction: np.ndarray
+    mask: np.ndarray
+    slices: pd.DataFrame
+    slice_axis: str
+    warnings: list[str]
+
+
+class SliceScorer(Inferer):
+    """Score the slices of a volume in batches, on the network's device.
+
+    Args:
+        batch_size: slices at once.
+        slice_axis, reconstruction, polarity, median: as in the training configuration.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 32,
+        slice_axis: str = "axial",
+        reconstruction: str = "l2",
+        polarity: str = "both",
+        median: int = 3,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.slice_axis = slice_axis
+        self.options: dict[str, Any] = {"reconstruction": reconstruction, "polarity": polarity, "median": median}
+
+    def __call__(  # type: ignore[override]
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], mask: torch.Tensor
+    ) -> tuple[torch.Tensor, pd.DataFrame]:
+        """Score a volume.
+
+        Args:
+            inputs: image (C, X, Y, Z) on the network's grid.
+            network: the ceVAE.
+            mask: brain (1, X, Y, Z), 0 to 1; slices without any are not scored.
+
+        Returns:
+            The volume (5, X, Y, Z) of `MAPS` and the reconstruction of channel 0, and a table with the columns `slice`,
+            `brain_share`, `kl` and `rec` (nats).
+        """
+        assert isinstance(network, CEVAE)
+        device = next(network.parameters()).device
+        images = volume_to_slices(torch.as_tensor(inputs), self.slice_axis)
+        brain_share = volume_to_slices(torch.as_tensor(mask), self.slice_axis).mean((1, 2, 3))
+        scored = torch.nonzero(brain_share > 0)[:, 0]
+        volumes = torch.zeros(len(images), len(MAPS) + 1, *images.shape[2:])
+        slice_kl, slice_rec = torch.zeros(len(images)), torch.zeros(len(images))
+        for batch in scored.split(self.batch_size):
+            scores = score_slices(network, images[batch].to(device), **self.options)
+            maps = [*(getattr(scores, name) for name in MAPS), scores.reconstruction[:, :1]]
+            volumes[batch] = torch.cat(maps, dim=1).cpu()
+            slice_kl[batch], slice_rec[batch] = scores.slice_kl.cpu(), scores.slice_rec.cpu()
+        table = pd.DataFrame(
+            {
+                "slice": scored.numpy(),
+                "brain_share": brain_share[scored].numpy(),
+                "kl": slice_kl[scored].numpy(),
+                "rec": slice_rec[scored].numpy(),
+            }
+        )
+        return slices_to_volume(volumes, self.slice_axis), table
+
+
+def score_scan(model: Model, item: dict[str, Any], inferer: Inferer) -> ScanScores:
+    """Return the scores of a preprocessed scan on its own grid.
+
+    Args:
+        model: the trained model.
+        item: what the model's preprocessing made of the scan.
+        inferer: a `SliceScorer`.
+    """
+    image = item["image"]
+    volumes, table = inferer(image.as_tensor(), model.network, item["mask"].as_tensor())
+    on_grid = MetaTensor(volumes).copy_meta_from(image)
+    on_grid = model.preprocessing.inverse({"image": on_grid})["image"].numpy()
+    mask = item["scan_mask"][0].numpy() > 0
+    maps = {name: np.where(mask, volume, np.float32(0)) for name, volume in zip(MAPS, on_grid, strict=False)}
+    if not model.kl_is_trained:
+        del maps["kl"], maps["combined"]
+        table["kl"] = np.nan
+    outside = image.meta["outside_field_of_view"]
+    warnings = [image.meta["mask_warning"]] if "mask_warning" in image.meta else []
+    if outside > 0.01:
+        warnings.append(f"{outside:.0%} of the brain lies outside the model's field of view and is not scored")
+    slices = _slice_table(table, maps["recommended"], item, model.settings)
+    return ScanScores(maps, on_grid[-1], mask, slices, model.settings["slice_axis"], warnings)
+
+
+def _slice_table(
+    table: pd.DataFrame, recommended: np.ndarray, item: dict[str, Any], settings: dict[str, Any]
+) -> pd.DataFrame:
+    """Return the table of slices with their index and place in the scan: the columns of CASE_slices.csv."""
+    axis = SLICE_AXES[settings["slice_axis"]]
+    image, scan = item["image"], item["scan"]
+    centre = np.ones((4, len(table)))
+    centre[:3] = (np.asarray(image.shape[1:])[:, None] - 1) / 2
+    centre[axis] = table["slice"]
+    world = image.affine.numpy() @ centre
+    voxels = np.linalg.inv(scan.affine.numpy()) @ world
+    # The scan's axis that the slices are counted along: the one whose index changes from slice to slice.
+    scan_axis = int(np.argmax(np.abs((np.linalg.inv(scan.affine.numpy()) @ image.affine.numpy())[:3, axis])))
+    index = np.rint(voxels[scan_axis]).astype(int)
+    result = pd.DataFrame(
+        {
+            "index": index,
+            "position_mm": world[axis].round(3),
+            "brain_share": table["brain_share"].round(5),
+            "outside_training_range": table["brain_share"] < settings["minimum_brain_share"],
+            "kl": table["kl"],
+            "rec": table["rec"],
+            "elbo": -(table["kl"] + table["rec"]),
+            "max_recommended": np.moveaxis(recommended, scan_axis, 0)[index].max((1, 2)),
+        }
+    )
+    return result.sort_values("index", ignore_index=True)

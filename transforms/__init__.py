@@ -1,0 +1,36 @@
+"""MONAI transforms from a NIfTI volume to slices for the network, and from score maps back to the volume's grid."""
+
+from transforms.augmentation import RandIntensity, RandIntensityd, RandSliceAffine, RandSliceAffined
+from transforms.brain_mask import BrainMask, BrainMaskd
+from transforms.intensity import NormalizeInMask, NormalizeInMaskd
+from transforms.noise import RandCoarseNoise, RandCoarseNoised, RandSquareNoise, RandSquareNoised
+from transforms.resampling import ResampleInPlane, ResampleInPlaned
+from transforms.slicing import (
+    SLICE_AXES,
+    SelectHealthySlices,
+    SelectHealthySlicesd,
+    slices_to_volume,
+    volume_to_slices,
+)
+
+__all__ = [
+    "SLICE_AXES",
+    "BrainMask",
+    "BrainMaskd",
+    "NormalizeInMask",
+    "NormalizeInMaskd",
+    "RandCoarseNoise",
+    "RandCoarseNoised",
+    "RandIntensity",
+    "RandIntensityd",
+    "RandSliceAffine",
+    "RandSliceAffined",
+    "RandSquareNoise",
+    "RandSquareNoised",
+    "ResampleInPlane",
+    "ResampleInPlaned",
+    "SelectHealthySlices",
+    "SelectHealthySlicesd",
+    "slices_to_volume",
+    "volume_to_slices",
+]
