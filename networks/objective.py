@@ -1,6 +1,6 @@
 """Equation (1): the objective of the ceVAE.
 
-    L = (1 - lambda) * [ KL(f(x)) + rec(x, g(z)) ]  +  lambda * rec(x, g(mu(x~)))          z ~ N(mu(x), sigma(x)^2)    (1)
+L = (1 - lambda) * [ KL(f(x)) + rec(x, g(z)) ]  +  lambda * rec(x, g(mu(x~)))        z ~ N(mu(x), sigma(x)^2)    (1)
 """
 
 from typing import NamedTuple
@@ -31,9 +31,10 @@ def kl_divergence(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
 
 
 def reconstruction_error(x: torch.Tensor, reconstruction: torch.Tensor, kind: str = "l2") -> torch.Tensor:
-    """Return rec(x, g) of each slice, (B,), summed over channels and pixels, in nats, without the likelihood's constant.
+    """Return rec(x, g) of each slice, (B,), summed over channels and pixels, in nats, less a constant.
 
-    "l2" is a Gaussian of sigma 1, 1/2 sum (x - g)^2; "l1" a Laplace distribution of scale 1, sum |x - g|.
+    It is the negative log-likelihood of x: "l2" is a Gaussian of sigma 1, 1/2 sum (x - g)^2;
+    "l1" a Laplace distribution of scale 1, sum |x - g|.
 
     Raises:
         ValueError: for an unknown kind.

@@ -1,7 +1,7 @@
 """Equation (2) and what belongs to it: anomaly scores of pixels and slices.
 
-    A(x) = |x - g(mu(x))|  *  |d KL(x) / d x|                                                                   (2)
-    -ELBO(x) = KL(x) + rec(x, g(mu(x)))
+A(x) = |x - g(mu(x))|  *  |d KL(x) / d x|                                                                   (2)
+-ELBO(x) = KL(x) + rec(x, g(mu(x)))
 """
 
 from typing import NamedTuple

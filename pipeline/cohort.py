@@ -42,7 +42,7 @@ def read_datalist(datalist: str | Path) -> dict[str, list[Entry]]:
 
 
 def _resolved(entry: Entry, datalist: Path, split: str) -> Entry:
-    """Return an entry with absolute paths: MONAI's own reader leaves a missing mask relative to the working directory."""
+    """Return an entry with absolute paths: MONAI leaves a missing mask's as it stands."""
     if "image" not in entry:
         raise UsageError(f"{datalist}: an entry of `{split}` has no `image`")
     resolved = dict(entry)

@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
     predict.add_argument("--input", required=True, nargs="+", metavar="PATH", help="scans, folders or a datalist")
     predict.add_argument("--output", required=True, metavar="DIR", help="folder of the maps, one folder a scan")
-    predict.add_argument("--mask", nargs="+", default=[], metavar="PATH", help="brain masks in the scans' order, or a folder")
+    predict.add_argument(
+        "--mask", nargs="+", default=[], metavar="PATH", help="brain masks in the scans' order, or their folder"
+    )
     predict.add_argument("--overwrite", action="store_true", help="make scans anew whose outputs are there already")
     _device(predict)
 

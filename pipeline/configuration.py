@@ -55,8 +55,8 @@ def _with_file(text: str, config: str) -> str:
     path = BUNDLE / "configs" / "train_paper.yaml" if config == "train_paper" else Path(config)
     try:
         overlay = path.read_text(encoding="utf-8")
-        keys = list(settings_of(overlay))
-    except (OSError, yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
+        keys = list(settings_of(overlay).keys())
+    except (OSError, yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
         raise UsageError(
             f"--config {config}: cannot be read as YAML; give train, train_paper or the path of a file"
         ) from error
@@ -158,3 +158,20 @@ def parsed(file: Path, **values: Any) -> Any:
     for key, value in values.items():
         parser[key] = value
     return parser
+
+
+def made(parser: Any, key: str) -> Any:
+    """Return what a key of a parsed configuration is made into.
+
+    Raises:
+        UsageError: where one of its values is refused by what it is given to.
+    """
+    try:
+        return parser.get_parsed_content(key)
+    except RuntimeError as error:  # MONAI's, around the error of what it calls
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, (UsageError, ValueError)):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise UsageError(str(cause)) from error

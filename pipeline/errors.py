@@ -10,8 +10,8 @@ class ScanError(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the message of the first cause of an error, on one line, without where in the code it came from."""
-    while error.__cause__ is not None:
+    """Return on one line what is wrong: our own message where there is one, else that of the error's first cause."""
+    while error.__cause__ is not None and not isinstance(error, (ScanError, UsageError)):
         error = error.__cause__
     message = " ".join(str(error).split()) or type(error).__name__
     return message if isinstance(error, (ScanError, UsageError, ValueError)) else f"{type(error).__name__}: {message}"

@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
@@ -14,7 +13,7 @@ from pipeline.configuration import parsed
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.metrics import ScoreHistogram
 from pipeline.model import Model, load_model
-from pipeline.scans import check_scan
+from pipeline.scans import check_scan, read_header
 from pipeline.scoring import MAPS, score_scan
 
 logger = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ def _add_case(histograms: dict[str, ScoreHistogram], entry: Entry, model: Model,
     check_scan(entry)
     item = model.preprocessing({key: value for key, value in entry.items() if key != "label"})
     scores = score_scan(model, item, inferer)
-    label_image = nib.load(entry["label"])
+    label_image = read_header(entry["label"])
     label = np.asanyarray(label_image.dataobj).reshape(label_image.shape[:3]) > 0
     if label.shape != scores.mask.shape:
         raise ScanError(f"its label has the shape {label.shape}, but the scan {scores.mask.shape}")

@@ -8,7 +8,7 @@ BITS = 18
 
 def bin_of(scores: np.ndarray) -> np.ndarray:
     """Return the histogram bins of scores: the leading bits of float32, put in the order of the numbers."""
-    bits = np.ascontiguousarray(scores, dtype=np.float32).view(np.uint32)
+    bits = (np.asarray(scores, dtype=np.float32) + np.float32(0)).view(np.uint32)  # -0 becomes 0
     negative = bits >> 31 == 1
     return (np.where(negative, ~bits, bits | np.uint32(1 << 31)) >> (32 - BITS)).astype(np.int64)
 

@@ -13,7 +13,7 @@ GEOMETRY = (
 
 
 def on_grid_of(scan: nib.nifti1.Nifti1Image, voxels: np.ndarray) -> nib.nifti1.Nifti1Image:
-    """Return voxels (X, Y, Z) as an image with the shape, affine, form codes and units of a scan, and nothing else of it.
+    """Return voxels (X, Y, Z) as an image with a scan's shape, affine, form codes and units, and nothing else.
 
     Raises:
         ValueError: where the voxels' shape is not the scan's.

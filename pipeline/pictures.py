@@ -1,9 +1,11 @@
 """Pictures: the preview of a case."""
 
+from collections.abc import Hashable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -41,14 +43,12 @@ def write_preview(file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores) 
     recommended = scores.maps["recommended"]
     highest = max(float(recommended.max()), 1e-6)
     grey, grey_model = _window(voxels[scores.mask]), _window(scores.reconstruction[scores.mask])
-    chosen = scores.slices.nlargest(COLUMNS, "max_recommended").sort_values("position_mm")
+    chosen = _spread(scores.slices)
 
     figure = Figure(figsize=(2.1 * max(len(chosen), 2) + 0.9, 7.2), facecolor="black", layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(3, len(chosen), squeeze=False)
-    for (top, middle, bottom), index, position in zip(
-        panels.T, chosen["index"], chosen["position_mm"], strict=True
-    ):
+    for (top, middle, bottom), index, position in zip(panels.T, chosen["index"], chosen["position_mm"], strict=True):
         image, brain, score = plane(voxels, index), plane(scores.mask, index), plane(recommended, index)
         reconstruction = np.where(brain, plane(scores.reconstruction, index), grey_model["vmin"])
         top.imshow(image, cmap="gray", aspect=aspect, **grey)
@@ -68,10 +68,21 @@ def write_preview(file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores) 
     for panel, name in zip(panels[:, 0], ("scan", "reconstruction", "recommended"), strict=True):
         panel.set_ylabel(name, color="white")
     if len(chosen):
-        bar = figure.colorbar(overlay, ax=panels[2].tolist(), shrink=0.9)
+        bar = figure.colorbar(overlay, ax=panels.ravel().tolist(), shrink=0.4, label="recommended")
         bar.ax.tick_params(colors="white", labelsize=8)
+        bar.ax.yaxis.label.set_color("white")
     figure.supxlabel("research use only, not for diagnosis", color="grey", fontsize=8)
     figure.savefig(file, dpi=90)
+
+
+def _spread(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return the slices to show: those with the highest scores, a twelfth of the brain or more from each other."""
+    distance = np.ptp(slices["position_mm"]) / 12
+    shown: list[Hashable] = []
+    for row, position in slices.sort_values("max_recommended", ascending=False)["position_mm"].items():
+        if len(shown) < COLUMNS and (abs(slices.loc[shown, "position_mm"] - position) >= distance).all():
+            shown.append(row)
+    return slices.loc[shown].sort_values("position_mm")
 
 
 def _window(values: np.ndarray) -> dict[str, float]:

@@ -21,7 +21,7 @@ from monai.inferers import Inferer
 
 from pipeline import __version__
 from pipeline.cohort import files_of
-from pipeline.configuration import parsed
+from pipeline.configuration import made, parsed
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.model import Model
 from pipeline.nifti import copy_of, on_grid_of, write
@@ -110,7 +110,9 @@ class ScanEvaluator(Evaluator):
             if _hashes_in(folder) == hashes:
                 result.status = "already done"
                 return
-            raise ScanError(f"{folder} holds other results (another scan, mask or model); give --overwrite to replace them")
+            raise ScanError(
+                f"{folder} holds other results (another scan, mask or model); give --overwrite to replace them"
+            )
         scores = score_scan(self.model, self.dataset[index], self.inferer)
         result.warnings = scores.warnings
         shutil.rmtree(partial, ignore_errors=True)
@@ -205,6 +207,6 @@ def predict(
         values["device"] = f"$torch.device('{torch.device(device)}')"
     parser = parsed(configuration, **values)
     parser["cases"] = find_cases(inputs, masks)
-    evaluator = parser.get_parsed_content("evaluator")
+    evaluator = made(parser, "evaluator")
     evaluator.run()
     return evaluator.results

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,9 @@ def find_cases(inputs: Sequence[str | Path], masks: Sequence[str | Path] = ()) -
         entries = [{**entry, "mask": _mask_in(mask_folder, name)} for entry, name in zip(entries, names, strict=True)]
     elif masks:
         if len(masks) != len(entries):
-            raise UsageError(f"--mask gives {len(masks)} masks for {len(entries)} scans; give one for each, or a folder")
+            raise UsageError(
+                f"--mask gives {len(masks)} masks for {len(entries)} scans; give one for each, or a folder"
+            )
         entries = [{**entry, "mask": str(mask)} for entry, mask in zip(entries, masks, strict=True)]
     return [Case(name, entry) for name, entry in zip(names, entries, strict=True)]
 

@@ -59,7 +59,7 @@ class SliceScorer(Inferer):
         self.slice_axis = slice_axis
         self.options: dict[str, Any] = {"reconstruction": reconstruction, "polarity": polarity, "median": median}
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], mask: torch.Tensor
     ) -> tuple[torch.Tensor, pd.DataFrame]:
         """Score a volume.

@@ -1,6 +1,7 @@
 """The slice bank: each scan is preprocessed once into a file of slices, and training reads batches of them."""
 
 import hashlib
+import inspect
 import logging
 import multiprocessing
 import os
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data.utils import pickle_hashing
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -57,7 +57,7 @@ class SliceBank(Dataset):
         self.failed: dict[str, str] = {}
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        fingerprint = pickle_hashing(transform)
+        fingerprint = fingerprint_of(transform)
         jobs = [(entry, folder / f"{_content_key(entry, fingerprint)}.npy") for entry in data]
         self._build([job for job in jobs if not job[1].exists()], title, workers)
         stacks = [np.load(file, mmap_mode="r") for _, file in jobs if file.exists()]
@@ -95,9 +95,29 @@ class SliceBank(Dataset):
         return {"image": slices[..., :-1, :, :], "mask": slices[..., -1:, :, :]}
 
 
-def _content_key(entry: Entry, fingerprint: bytes) -> str:
+def fingerprint_of(thing: Any) -> str:
+    """Return a text that changes with the code and the parameters of a transform, and with nothing else.
+
+    Pickles will not do: those of MONAI's loader differ from process to process and after a call.
+    """
+    if isinstance(thing, (list, tuple)):
+        return f"[{','.join(map(fingerprint_of, thing))}]"
+    if isinstance(thing, dict):
+        return f"{{{','.join(f'{key!r}:{fingerprint_of(value)}' for key, value in sorted(thing.items(), key=repr))}}}"
+    if isinstance(thing, (str, int, float, bool, bytes, type(None), type)):
+        return repr(thing)
+    kind = thing if inspect.isroutine(thing) else type(thing)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    module = inspect.getmodule(kind)
+    if module is not None and module.__name__.split(".")[0] not in ("monai", "torch", "numpy"):
+        name += hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
+    parameters = {key: value for key, value in getattr(thing, "__dict__", {}).items() if not key.startswith("_")}
+    return f"{name}({fingerprint_of(parameters)})"
+
+
+def _content_key(entry: Entry, fingerprint: str) -> str:
     """Return the name of a scan's file in the bank: a hash of all that its slices depend on."""
-    digest = hashlib.sha256(fingerprint)
+    digest = hashlib.sha256(fingerprint.encode())
     for key in ("image", "mask", "label"):
         for file in files_of([{key: entry[key]}] if key in entry else []):
             with open(file, "rb") as stream:

@@ -13,11 +13,12 @@ from ignite.handlers import Checkpoint, DiskSaver, ProgressBar
 from monai.engines import Evaluator, Trainer
 from monai.handlers import EarlyStopHandler
 from monai.inferers import Inferer, SimpleInferer
-from monai.transforms import Compose, Randomizable
+from monai.transforms import Compose
 
 from networks import CEVAEObjective, Terms
 from pipeline.errors import UsageError
 from pipeline.slice_bank import BatchLoader
+from transforms import RandNoised
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +55,13 @@ class CEVAETrainer(Trainer):
         objective: CEVAEObjective,
         optimizer: torch.optim.Optimizer,
         augmentation: Compose,
-        noise: Randomizable,
+        noise: RandNoised,
         inferer: Inferer | None = None,
         seed: int = 0,
         train_handlers: Sequence[Any] = (),
     ) -> None:
         super().__init__(device, max_epochs, train_data_loader, decollate=False)
+        self.batches = train_data_loader
         self.objective = objective
         self.optimizer = optimizer
         self.augmentation = augmentation
@@ -78,10 +80,10 @@ class CEVAETrainer(Trainer):
         torch.manual_seed(seed)
         self.augmentation.set_random_state(seed)
         self.noise.set_random_state(seed + 1)
-        self.data_loader.set_epoch(engine.state.epoch)
+        self.batches.set_epoch(engine.state.epoch)
         self.objective.train()
 
-    def _iteration(self, engine: Engine, batch: dict[str, torch.Tensor]) -> Output:
+    def _iteration(self, engine: Any, batch: dict[str, torch.Tensor]) -> Output:
         batch = self.augmentation({key: value.to(engine.state.device) for key, value in batch.items()})
         x, x_noisy = batch["image"], self.noise(batch)["image"]
         terms: Terms = self.inferer(x, self.objective, x_noisy)
@@ -105,7 +107,7 @@ class CEVAEEvaluator(Evaluator):
         device: torch.device,
         val_data_loader: BatchLoader,
         objective: CEVAEObjective,
-        noise: Randomizable,
+        noise: RandNoised,
         inferer: Inferer | None = None,
         seed: int = 0,
         val_handlers: Sequence[Any] = (),
@@ -126,7 +128,7 @@ class CEVAEEvaluator(Evaluator):
         with torch.no_grad():
             super().run(global_epoch)
 
-    def _iteration(self, engine: Engine, batch: dict[str, torch.Tensor]) -> Output:
+    def _iteration(self, engine: Any, batch: dict[str, torch.Tensor]) -> Output:
         batch = {key: value.to(engine.state.device) for key, value in batch.items()}
         x, x_noisy = batch["image"], self.noise(batch)["image"]
         terms: Terms = self.inferer(x, self.objective, x_noisy)
@@ -149,7 +151,7 @@ class EpochMeans:
         self.sums: torch.Tensor | float = 0.0
         self.number = 0
 
-    def _add(self, engine: Engine) -> None:
+    def _add(self, engine: Any) -> None:
         sums, number = engine.state.output
         self.sums = self.sums + sums
         self.number += number
@@ -183,7 +185,7 @@ class MetricsTable:
         self.rows: list[dict[str, Any]] = []
         if self.path.exists() and engine.state.epoch > 0:
             table = pd.read_csv(self.path)
-            self.rows = table[table["epoch"] <= engine.state.epoch].to_dict("records")
+            self.rows = [dict(row) for _, row in table[table["epoch"] <= engine.state.epoch].iterrows()]
         self.before = sum(row["seconds"] for row in self.rows[-1:])
         self.started = time.monotonic()
 
@@ -235,7 +237,7 @@ class Checkpoints:
         trainer.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
         trainer.add_event_handler(Events.COMPLETED, lambda _: save_weights(self.objective.network, self.model_file))
 
-    def resume(self, trainer: Engine) -> int:
+    def resume(self, trainer: Any) -> int:
         """Load the newest checkpoint that is whole, and return its epoch; 0 where there is none."""
 
         def epoch_of(file: Path) -> int:
@@ -255,7 +257,7 @@ class Checkpoints:
 
 
 class EarlyStop:
-    """Stop training after `patience` validations without a lower loss: MONAI's handler, attached from the trainer's side.
+    """Stop after `patience` validations without a lower loss: MONAI's handler, attached from the trainer's side.
 
     Args:
         patience: validations.
@@ -299,5 +301,3 @@ def save_weights(network: torch.nn.Module, file: Path) -> None:
     partial = file.with_suffix(".partial")
     torch.save(network.state_dict(), partial)
     partial.replace(file)
-
-

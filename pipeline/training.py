@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.cohort import channels_of, read_training_cohort
-from pipeline.configuration import create_run, parsed, training_configuration
+from pipeline.configuration import create_run, made, parsed, training_configuration
 from pipeline.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -46,28 +47,30 @@ def train(
     if configuration.exists() and not resume:
         raise UsageError(f"{run}: there is a run already; give --resume to go on with it, or another --output")
     if resume and configuration.exists() and configuration.read_text(encoding="utf-8") != text:
-        raise UsageError(f"{run}: it was begun with another configuration (configs/train.yaml); --resume needs the same")
-    create_run(run, text)
+        raise UsageError(f"{run}: it was begun with other settings (configs/train.yaml); --resume needs the same")
 
+    create_run(run, text)
     values = {"bundle_root": str(run), "dataset_dir": str(data)}
     if device is not None:
         values["device"] = f"$torch.device('{device}')"
     if bank is not None:
         values["bank_dir"] = str(bank)
     parser = parsed(configuration, **values)
-    if parser["noise"] not in parser["noises"]:
-        raise UsageError(f"noise is {parser['noise']!r}; known are {', '.join(parser['noises'])}")
-    try:
-        parser.get_parsed_content("objective")
-    except RuntimeError as error:
-        if isinstance(error.__cause__, ValueError):
-            raise UsageError(str(error.__cause__)) from error
-        raise
-    trainer = parser.get_parsed_content("train::trainer")
+    made(parser, "initialize")
+    _check(parser)
+    trainer = made(parser, "train::trainer")
     if resume:
-        checkpoints = next(h for h in parser.get_parsed_content("train::handlers") if hasattr(h, "resume"))
+        checkpoints = next(h for h in made(parser, "train::handlers") if hasattr(h, "resume"))
         logger.info("resuming after epoch %d", checkpoints.resume(trainer))
     if trainer.state.epoch < trainer.state.max_epochs:
         trainer.run()
     logger.info("the model is in %s; next: python -m pipeline predict --model %s --input SCANS --output DIR", run, run)
     return run
+
+
+def _check(parser: Any) -> None:
+    """Refuse wrong values before anything is read or computed."""
+    if parser["noise"] not in parser["noises"]:
+        raise UsageError(f"noise is {parser['noise']!r}; known are {', '.join(parser['noises'])}")
+    for part in ("network_def", "objective", "preprocessing", "augmentation", "noises"):
+        made(parser, part)

@@ -3,7 +3,7 @@
 from transforms.augmentation import RandIntensity, RandIntensityd, RandSliceAffine, RandSliceAffined
 from transforms.brain_mask import BrainMask, BrainMaskd
 from transforms.intensity import NormalizeInMask, NormalizeInMaskd
-from transforms.noise import RandCoarseNoise, RandCoarseNoised, RandSquareNoise, RandSquareNoised
+from transforms.noise import RandCoarseNoise, RandCoarseNoised, RandNoised, RandSquareNoise, RandSquareNoised
 from transforms.resampling import ResampleInPlane, ResampleInPlaned
 from transforms.slicing import (
     SLICE_AXES,
@@ -23,6 +23,7 @@ __all__ = [
     "RandCoarseNoised",
     "RandIntensity",
     "RandIntensityd",
+    "RandNoised",
     "RandSliceAffine",
     "RandSliceAffined",
     "RandSquareNoise",

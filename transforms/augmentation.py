@@ -1,7 +1,7 @@
 """Augmentation of healthy slices, a whole batch at a time on its own device."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,7 @@ class RandSliceAffine(Randomizable, Transform):
         shift: largest shift to either side along H and W, as a share of the slice's side.
     """
 
-    def __init__(
-        self, mirror: float = 0.5, rotation: float = 10.0, scale: float = 0.1, shift: float = 0.03
-    ) -> None:
+    def __init__(self, mirror: float = 0.5, rotation: float = 10.0, scale: float = 0.1, shift: float = 0.03) -> None:
         self.mirror = mirror
         self.rotation = rotation
         self.scale = scale
@@ -54,7 +52,7 @@ class RandSliceAffine(Randomizable, Transform):
 
 
 class RandSliceAffined(Randomizable, MapTransform):
-    """Dictionary version of `RandSliceAffine`: all keys are moved alike; `background` is that of the first, the image."""
+    """Dictionary version of `RandSliceAffine`: all keys move alike; `background` is that of the first."""
 
     def __init__(
         self,
@@ -80,7 +78,7 @@ class RandSliceAffined(Randomizable, MapTransform):
     def randomize(self, data: Any) -> None:
         self.affine.randomize(data)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
         first = self.first_key(d)
         self.randomize(as_batch(d[first]))
@@ -134,9 +132,7 @@ class RandIntensityd(Randomizable, MapTransform):
         self.mask_key = mask_key
         self.intensity = RandIntensity(scale, shift)
 
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> "RandIntensityd":
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> "RandIntensityd":
         super().set_random_state(seed, state)
         self.intensity.set_random_state(seed, state)
         return self
@@ -144,7 +140,7 @@ class RandIntensityd(Randomizable, MapTransform):
     def randomize(self, data: Any) -> None:
         self.intensity.randomize(data)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.intensity(d[key], d.get(self.mask_key))

@@ -1,7 +1,7 @@
 """The brain mask of a scan: as given, else found in the image."""
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -93,12 +93,14 @@ class BrainMaskd(MapTransform):
         ValueError: where a given mask is empty or on another grid than the image.
     """
 
-    def __init__(self, keys: KeysCollection = "image", mask_key: str = "mask", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection = "image", mask_key: str = "mask", allow_missing_keys: bool = False
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.mask_key = mask_key
         self.brain_mask = BrainMask()
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
             image = d[key]
@@ -121,7 +123,7 @@ class BrainMaskd(MapTransform):
         if isinstance(mask, MetaTensor) and isinstance(image, MetaTensor):
             distance = float((mask.affine - image.affine).abs().max())
             if distance > 0.01 * float(image.pixdim.max()):
-                raise ValueError("the mask lies on another grid (affine) than the scan; give a mask made from this scan")
+                raise ValueError("the mask lies on another grid (affine) than the scan; give one made from this scan")
         mask = (mask[:1] > 0).to(torch.float32)
         if not mask.any():
             raise ValueError("the mask is empty")

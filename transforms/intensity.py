@@ -1,6 +1,6 @@
 """Intensity normalisation inside the brain mask."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,8 @@ class NormalizeInMask(Transform):
         normalised = torch.full_like(image, self.background)
         for channel, values in enumerate(image[:, inside]):
             centre, scale = self.centre_and_scale(np.asarray(values))
-            if not scale > 1e-6 * max(1.0, abs(centre)):
-                raise ValueError("the scan has one grey level only inside the brain mask: there is nothing to see in it")
+            if not scale > 1e-6 * abs(centre):
+                raise ValueError("there is one grey level only inside the brain mask: nothing to see")
             normalised[channel, inside] = (values - centre) / scale
         return normalised
 
@@ -77,7 +77,7 @@ class NormalizeInMaskd(MapTransform):
         self.mask_key = mask_key
         self.normalize = NormalizeInMask(method, percentiles, background)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.normalize(d[key], d[self.mask_key])

@@ -1,6 +1,6 @@
 """Context-encoding noise: what hides a part of the healthy slice, so that the network must fill it from its context."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ class RandCoarseNoise(Randomizable, Transform):
         return (x + noise).reshape(image.shape)
 
 
-class _RandNoised(Randomizable, MapTransform):
+class RandNoised(Randomizable, MapTransform):
     """What the dictionary versions share: the same noise transform for each key, inside the mask if there is one."""
 
     noise: RandSquareNoise | RandCoarseNoise
@@ -116,9 +116,7 @@ class _RandNoised(Randomizable, MapTransform):
         MapTransform.__init__(self, keys, allow_missing_keys)
         self.mask_key = mask_key
 
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> "_RandNoised":
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> "RandNoised":
         super().set_random_state(seed, state)
         self.noise.set_random_state(seed, state)
         return self
@@ -126,14 +124,14 @@ class _RandNoised(Randomizable, MapTransform):
     def randomize(self, data: Any) -> None:
         self.noise.randomize(data)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.noise(d[key], d.get(self.mask_key))
         return d
 
 
-class RandSquareNoised(_RandNoised):
+class RandSquareNoised(RandNoised):
     """Dictionary version of `RandSquareNoise`."""
 
     def __init__(
@@ -149,7 +147,7 @@ class RandSquareNoised(_RandNoised):
         self.noise = RandSquareNoise(number, size, fill)
 
 
-class RandCoarseNoised(_RandNoised):
+class RandCoarseNoised(RandNoised):
     """Dictionary version of `RandCoarseNoise`."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """One interpolation between a scan's slices and the network's: in the plane only, antialiased, and invertible."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -136,7 +136,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         self.background = background
         self.resample = ResampleInPlane(size, field_of_view, slice_axis)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
         mask = d[self.mask_key]
         centre = mask_centre(mask)
@@ -155,7 +155,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
             inside = inside & within.reshape([-1 if a == axis else 1 for a in range(3)])
         return 1 - int(inside.sum()) / total
 
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def inverse(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.resample.inverse(d[key])

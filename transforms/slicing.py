@@ -1,6 +1,6 @@
 """Volumes (C, X, Y, Z) in RAS orientation as stacks of slices (S, C, H, W), and which slices a model may learn from."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -47,7 +47,7 @@ class SelectHealthySlices(Transform):
 
 
 class SelectHealthySlicesd(MapTransform):
-    """Dictionary version of `SelectHealthySlices`: each of `keys` becomes (S, C, H, W), the label is used and dropped."""
+    """Dictionary version of `SelectHealthySlices`: `keys` become (S, C, H, W), the label is used and dropped."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class SelectHealthySlicesd(MapTransform):
         self.label_key = label_key
         self.selector = SelectHealthySlices(slice_axis, minimum_brain_share)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
         mask, label = d[self.mask_key], d.pop(self.label_key, None)
         for key in self.key_iterator(d):

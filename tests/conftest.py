@@ -1,0 +1,38 @@
+"""What several tests share: small phantom cohorts, and a model trained on one in seconds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import SMALL
+
+from pipeline.phantom import make_phantom_cohort
+from pipeline.training import train
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+"""Real scans beside the checkout; tests that need them skip where they are missing."""
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The datalist of a phantom cohort of coarse voxels."""
+    return make_phantom_cohort(tmp_path_factory.mktemp("cohort"), healthy=5, lesioned=3, spacing=6.0, workers=1)
+
+
+@pytest.fixture(scope="session")
+def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run."""
+    return train(cohort, tmp_path_factory.mktemp("runs") / "run", settings=SMALL, seed=1, device="cpu")
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """The datalist of a real cohort, by its folder's name."""
+
+    def datalist(name: str) -> Path:
+        path = REAL_DATA / name / "datalist.json"
+        if not path.exists():
+            pytest.skip(f"the real scans of {name} are not beside the checkout")
+        return path
+
+    return datalist

@@ -1,0 +1,25 @@
+"""Small scans and settings that several tests use."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+SMALL = ("epochs=2", "features=[4,4,8,8]", "latent_channels=8", "validation_interval=1", "checkpoint_interval=1")
+"""Settings of a network that trains in a second."""
+
+
+def save_scan(file: Path, voxels: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    """Write voxels (X, Y, Z) as NIfTI, 4 mm RAS unless an affine is given, and return the file."""
+    image = nib.nifti1.Nifti1Image(voxels, np.diag([4.0, 4.0, 4.0, 1.0]) if affine is None else affine)
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, file)
+    return file
+
+
+def ball(shape: tuple[int, int, int] = (40, 48, 36), radius: float = 16.0, seed: int = 0) -> np.ndarray:
+    """Return a brain-like ball of noisy tissue (X, Y, Z) in int16, zero outside."""
+    grid = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij"))
+    inside = np.linalg.norm(grid, axis=0) <= radius
+    noise = np.random.default_rng(seed).normal(400, 60, shape)
+    return np.where(inside, np.clip(noise, 100, None), 0).astype(np.int16)

@@ -1,0 +1,76 @@
+"""The command line: statuses, messages, and no tracebacks for what people get wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import SMALL, ball, save_scan
+
+from pipeline import __version__
+from pipeline.command_line import main
+
+
+def test_the_whole_way_by_commands(tmp_path: Path, cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert main(["train", "--data", str(cohort), "--output", str(run), "--set", *SMALL, "--device", "cpu"]) == 0
+    images = [str(cohort.parent / "images" / f"lesioned_{i:03d}.nii.gz") for i in range(3)]
+    masks = str(cohort.parent / "masks")
+    predict = ["predict", "--model", str(run), "--input", *images, "--mask", masks, "--output", str(out)]
+    assert main([*predict, "--device", "cpu"]) == 0
+    assert (out / "lesioned_002" / "lesioned_002_combined.nii.gz").is_file()
+    evaluate = ["evaluate", "--model", str(run), "--data", str(cohort), "--output", str(tmp_path / "metrics")]
+    assert main([*evaluate, "--device", "cpu"]) == 0
+    assert "intensity (no model)" in capsys.readouterr().out
+
+
+def test_a_failed_scan_gives_status_1(run: Path, tmp_path: Path) -> None:
+    save_scan(tmp_path / "good.nii.gz", ball())
+    (tmp_path / "bad.nii.gz").touch()
+    assert main(["predict", "--model", str(run), "--input", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "gone.json", "--output", "{}/run"], "gone.json: the datalist cannot be read"),
+        (["train", "--data", "{cohort}", "--output", "{}/run", "--set", "epoch=3"], "nearest known one is `epochs`"),
+        (["train", "--data", "{cohort}", "--output", "{}/run", "--device", "cuda:77"], "no such device"),
+        (["predict", "--model", "{}", "--input", "{}", "--output", "{}/out"], "not a model"),
+        (["phantom", "--output", "{}/p", "--healthy", "-1", "--lesioned", "0"], "negative"),
+    ],
+)
+def test_wrong_usage_gives_status_2_and_one_line(
+    arguments: list[str], message: str, tmp_path: Path, cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [a.replace("{cohort}", str(cohort)).replace("{}", str(tmp_path)) for a in arguments]
+    assert main(filled) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
+    for arguments in (["--devise", "cpu"], ["--dev", "cpu"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["predict", "--model", "m", "--input", "i", "--output", "o", *arguments])
+        assert stop.value.code == 2
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; sys.argv=['x','--help']\ntry:\n import pipeline.command_line as c; c.main()\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'monai', 'pandas', 'matplotlib', 'nibabel'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_an_existing_folder_is_not_used_for_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    assert main(["demo", "--output", str(tmp_path)]) == 2

@@ -1,0 +1,149 @@
+"""Prediction: the outputs, bad scans beside good ones, and running twice."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import ball, save_scan
+
+from pipeline.configuration import BUNDLE
+from pipeline.errors import UsageError
+from pipeline.prediction import predict
+
+NAMES = ("image", "combined", "rec", "kl", "recommended")
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    save_scan(folder / "one.nii.gz", ball(seed=1))
+    save_scan(folder / "two.nii.gz", ball((30, 30, 30), 12, seed=2), np.diag([-5.0, 4.0, 4.0, 1.0]))
+    return folder
+
+
+def voxels(file: Path) -> np.ndarray:
+    return np.asarray(nib.nifti1.Nifti1Image.from_filename(file).dataobj)
+
+
+def test_each_case_has_its_files_on_its_own_grid(run: Path, scans: Path, tmp_path: Path) -> None:
+    results = predict(run, [scans], tmp_path / "out", device="cpu")
+    assert [(result.case, result.status) for result in results] == [("one", "done"), ("two", "done")]
+    for case in ("one", "two"):
+        scan = nib.nifti1.Nifti1Image.from_filename(scans / f"{case}.nii.gz")
+        for name in NAMES:
+            image = nib.nifti1.Nifti1Image.from_filename(tmp_path / "out" / case / f"{case}_{name}.nii.gz")
+            assert image.shape == scan.shape
+            assert np.array_equal(image.affine, scan.affine)
+        assert np.array_equal(voxels(tmp_path / "out" / case / f"{case}_image.nii.gz"), np.asarray(scan.dataobj))
+        table = pd.read_csv(tmp_path / "out" / case / f"{case}_slices.csv")
+        assert table.columns.tolist() == [
+            "index", "position_mm", "brain_share", "outside_training_range", "kl", "rec", "elbo", "max_recommended",
+        ]  # fmt: skip
+        assert (tmp_path / "out" / case / f"{case}_preview.png").read_bytes().startswith(b"\x89PNG")
+        assert json.loads((tmp_path / "out" / case / "case.json").read_text())["case"] == case
+    assert not [file for file in (tmp_path / "out").rglob("*partial*")]
+
+
+def test_combined_is_the_product_on_the_networks_grid_and_no_map_is_negative(
+    run: Path, scans: Path, tmp_path: Path
+) -> None:
+    predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu")
+    for name in NAMES[1:]:
+        volume = voxels(tmp_path / "out" / "one" / f"one_{name}.nii.gz")
+        assert volume.dtype == np.float32
+        assert volume.min() >= 0
+
+
+def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, scans: Path, tmp_path: Path) -> None:
+    (scans / "bad.nii.gz").write_bytes(b"not a scan")
+    save_scan(scans / "nan.nii.gz", np.where(ball() > 0, np.nan, 0).astype(np.float32))
+    results = predict(run, [scans], tmp_path / "out", device="cpu")
+    table = pd.read_csv(tmp_path / "out" / "summary.csv", keep_default_na=False).set_index("case")
+    assert {result.case: result.status for result in results} == {
+        "bad": "failed", "nan": "failed", "one": "done", "two": "done",
+    }  # fmt: skip
+    assert "not a readable NIfTI file" in table.loc["bad", "reason"]
+    assert "not finite" in table.loc["nan", "reason"]
+    assert {folder.name for folder in (tmp_path / "out").iterdir() if folder.is_dir()} == {"one", "two"}
+
+
+def test_a_second_run_does_nothing_again(run: Path, scans: Path, tmp_path: Path) -> None:
+    predict(run, [scans], tmp_path / "out", device="cpu")
+    file = tmp_path / "out" / "one" / "one_rec.nii.gz"
+    before = file.stat().st_mtime_ns
+    assert [r.status for r in predict(run, [scans], tmp_path / "out", device="cpu")] == ["already done"] * 2
+    assert file.stat().st_mtime_ns == before
+
+
+def test_results_of_another_scan_are_not_taken_for_this_one(run: Path, scans: Path, tmp_path: Path) -> None:
+    predict(run, [scans], tmp_path / "out", device="cpu")
+    save_scan(scans / "one.nii.gz", ball(seed=77))
+    results = predict(run, [scans], tmp_path / "out", device="cpu")
+    assert [r.status for r in results] == ["failed", "already done"]
+    assert "--overwrite" in results[0].reason
+    results = predict(run, [scans], tmp_path / "out", device="cpu", overwrite=True)
+    assert [r.status for r in results] == ["done", "done"]
+    assert np.array_equal(voxels(tmp_path / "out" / "one" / "one_image.nii.gz"), ball(seed=77))
+
+
+def test_a_half_written_case_does_not_pass_for_a_complete_one(run: Path, scans: Path, tmp_path: Path) -> None:
+    predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu")
+    (tmp_path / "out" / "one" / "case.json").unlink()
+    assert predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu")[0].status == "failed"
+
+
+def test_a_scan_with_its_skull_is_warned_of(run: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    voxels = ball().astype(np.float32)
+    shell = np.linalg.norm(np.indices(voxels.shape) - np.array([19.5, 23.5, 17.5])[:, None, None, None], axis=0)
+    voxels = np.where(shell > 12, rng.uniform(1, 20, voxels.shape), voxels)  # bone, air and noise
+    voxels[(shell > 15) & (shell < 17)] = 700  # scalp
+    save_scan(tmp_path / "head.nii.gz", voxels)
+    (result,) = predict(run, [tmp_path / "head.nii.gz"], tmp_path / "out", device="cpu")
+    assert result.status == "done"
+    assert "skull" in result.warnings[0]
+    assert "skull" in pd.read_csv(tmp_path / "out" / "summary.csv")["warnings"][0]
+
+
+def test_a_mask_decides_where_scores_are(run: Path, scans: Path, tmp_path: Path) -> None:
+    mask = np.zeros((40, 48, 36), np.uint8)
+    mask[12:28, 12:36, 10:26] = 1
+    save_scan(tmp_path / "mask.nii.gz", mask)
+    predict(run, [scans / "one.nii.gz"], tmp_path / "out", [tmp_path / "mask.nii.gz"], device="cpu")
+    rec = voxels(tmp_path / "out" / "one" / "one_rec.nii.gz")
+    assert (rec[mask == 0] == 0).all()
+    assert (rec[mask == 1] > 0).mean() > 0.9
+
+
+def test_the_bundle_command_writes_the_same_voxels(run: Path, scans: Path, tmp_path: Path) -> None:
+    predict(run, [scans], tmp_path / "ours", device="cpu")
+    command = [
+        *(sys.executable, "-m", "monai.bundle", "run"),
+        *("--config_file", str(run / "configs" / "inference.yaml"), "--bundle_root", str(run)),
+        *("--dataset_dir", str(scans), "--output_dir", str(tmp_path / "bundle")),
+    ]
+    subprocess.run(command, check=True, cwd=BUNDLE.parents[1], capture_output=True)
+    for case in ("one", "two"):
+        for name in NAMES:
+            file = Path(case) / f"{case}_{name}.nii.gz"
+            assert np.array_equal(voxels(tmp_path / "ours" / file), voxels(tmp_path / "bundle" / file)), file
+
+
+def test_a_model_that_is_none_is_wrong_usage(run: Path, scans: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a model"):
+        predict(tmp_path, [scans], tmp_path / "out")
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(run, unfinished)
+    (unfinished / "models" / "model.pt").unlink()
+    with pytest.raises(UsageError, match="no weights yet"):
+        predict(unfinished, [scans], tmp_path / "out")
+    (unfinished / "models" / "model.pt").write_bytes(b"something else")
+    with pytest.raises(UsageError, match="not the weights of this model"):
+        predict(unfinished, [scans], tmp_path / "out")
