@@ -28,9 +28,15 @@ class Scores(NamedTuple):
 
 
 def median_filter(maps: torch.Tensor, size: int) -> torch.Tensor:
-    """Return maps (B, C, H, W), each pixel the median of `size` x `size` around it, zero beyond the edge."""
-    if size <= 1:
+    """Return maps (B, C, H, W), each pixel the median of `size` x `size` around it, zero beyond the edge.
+
+    Raises:
+        ValueError: for an even size.
+    """
+    if size == 1:
         return maps
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"median is {size}, but must be an odd number of pixels")
     batch, channels, height, width = maps.shape
     windows = F.unfold(maps.flatten(0, 1)[:, None], size, padding=size // 2)
     return windows.median(dim=1).values.reshape(batch, channels, height, width)

@@ -1,10 +1,13 @@
 """What several tests share: small phantom cohorts, and a model trained on one in seconds."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers import SMALL
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
 from pipeline.phantom import make_phantom_cohort
 from pipeline.training import train

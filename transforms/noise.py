@@ -24,8 +24,8 @@ def as_batch(image: torch.Tensor) -> torch.Tensor:
 class RandSquareNoise(Randomizable, Transform):
     """Cover each slice with square masks of one grey level each (Zimmerer et al. 2019, section 2).
 
-    Every sample of a batch gets squares of its own, and every square shows: it lies wholly inside the slice and erases
-    no other one's place, only what is beneath it.
+    Every sample of a batch gets squares of its own, and every square shows: it lies wholly inside the slice, and
+    smaller ones lie on larger ones.
 
     Args:
         number: smallest and largest number of squares on a slice.
@@ -48,7 +48,9 @@ class RandSquareNoise(Randomizable, Transform):
         batch, channels, height, width = data.shape
         squares = (batch, self.number[1])
         self.shown = np.arange(self.number[1]) < self.R.randint(self.number[0], self.number[1] + 1, size=(batch, 1))
-        self.side = np.maximum(1, np.rint(self.R.uniform(*self.size, size=squares) * min(height, width))).astype(int)
+        side = np.maximum(1, np.rint(self.R.uniform(*self.size, size=squares) * min(height, width)))
+        # The largest is drawn first, so that no square hides a smaller one.
+        self.side = -np.sort(-side * self.shown, axis=1).astype(int)
         self.top = np.floor(self.R.uniform(size=squares) * (height - self.side + 1)).astype(int)
         self.left = np.floor(self.R.uniform(size=squares) * (width - self.side + 1)).astype(int)
         self.grey = self.R.uniform(*self.fill, size=(*squares, channels)).astype(np.float32)

@@ -75,7 +75,7 @@ def test_the_output_is_not_bounded() -> None:
     assert output.min() < 0 < output.max()
 
 
-@pytest.mark.parametrize("size", [63, 48, 100, 0, -64])
+@pytest.mark.parametrize("size", [63, 48, 72, 100, 0, -64])
 def test_a_size_that_the_architecture_does_not_have_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="multiple of 16"):
         CEVAE(size=size)

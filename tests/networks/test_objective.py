@@ -13,7 +13,12 @@ LATENTS = 5
 @pytest.fixture(scope="module")
 def network() -> CEVAE:
     torch.manual_seed(0)
-    return CEVAE(size=64, in_channels=2, features=(4, 6, 8, 10), latent_channels=LATENTS)
+    network = CEVAE(size=64, in_channels=2, features=(4, 6, 8, 10), latent_channels=LATENTS)
+    with torch.no_grad():  # fresh weights give codes, variances and reconstructions of nearly nothing
+        for parameter in network.parameters():
+            parameter.mul_(2)
+        network.encoder[8].bias[LATENTS:] = torch.linspace(-3, 2, LATENTS)  # sigma from 0.2 to 2.7
+    return network
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_each_case_has_its_files_on_its_own_grid(run: Path, scans: Path, tmp_pat
         ]  # fmt: skip
         assert (tmp_path / "out" / case / f"{case}_preview.png").read_bytes().startswith(b"\x89PNG")
         assert json.loads((tmp_path / "out" / case / "case.json").read_text())["case"] == case
-    assert not [file for file in (tmp_path / "out").rglob("*partial*")]
+    assert not list((tmp_path / "out").rglob("*partial*"))
 
 
 def test_combined_is_the_product_on_the_networks_grid_and_no_map_is_negative(

@@ -1,5 +1,6 @@
 """The slice bank: each scan once, never stale, and bad scans named."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_a_bad_scan_is_named_and_left_out(
 def test_a_cohort_without_a_usable_slice_is_an_error(tmp_path: Path, transform: Compose) -> None:
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no scan at all")
-    with pytest.raises(UsageError, match="no slice to learn from in the 1 training scans.*not a readable NIfTI"):
+    with pytest.raises(UsageError, match=r"no slice to learn from in the 1 training scans.*not a readable NIfTI"):
         SliceBank([{"image": str(bad)}], transform, tmp_path / "bank", title="training")
 
 
@@ -107,7 +108,7 @@ def numbers_of(loader: BatchLoader) -> list[list[int]]:
 def test_an_epoch_sees_each_slice_once() -> None:
     batches = numbers_of(BatchLoader(Numbers(10), 4, shuffle=True, seed=1))
     assert [len(batch) for batch in batches] == [4, 4, 2]
-    assert sorted(sum(batches, [])) == list(range(10))
+    assert sorted(chain(*batches)) == list(range(10))
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
@@ -122,4 +123,4 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_without_shuffling_the_order_is_the_banks() -> None:
-    assert sum(numbers_of(BatchLoader(Numbers(5), 2)), []) == [0, 1, 2, 3, 4]
+    assert list(chain(*numbers_of(BatchLoader(Numbers(5), 2)))) == [0, 1, 2, 3, 4]
