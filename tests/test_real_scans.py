@@ -1,4 +1,4 @@
-"""The whole way on real scans: 3D volumes stored P, S, R at 2 mm, single slices with lesions, a patient in MNI space."""
+"""The whole way on real scans: volumes stored P, S, R at 2 mm, single slices with lesions, a patient in MNI space."""
 
 import json
 from collections.abc import Callable
