@@ -68,8 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "Learn healthy anatomy from healthy scans.")
     train.add_argument("--data", required=True, metavar="DATALIST", help="JSON file that lists the scans")
     train.add_argument("--output", required=True, metavar="RUN", help="directory of the model")
-    train.add_argument("--config", default="train", metavar="NAME|FILE", help="train (default), train_paper or a file")
-    train.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change settings")
+    _configuration(train)
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     train.add_argument("--seed", type=int, metavar="S", help="same seed, same machine: same weights")
     _device(train)
@@ -90,7 +89,21 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="test", metavar="NAME", help="split of the datalist (default test)")
     evaluate.add_argument("--output", required=True, metavar="DIR", help="folder of metrics.json")
     _device(evaluate)
+
+    compare = command("compare", _compare, "Train and evaluate VAE, ceVAE and CE over several seeds.")
+    compare.add_argument("--data", required=True, metavar="DATALIST", help="JSON file that lists the scans")
+    compare.add_argument("--output", required=True, metavar="DIR", help="folder of runs, evaluations and comparison")
+    compare.add_argument("--lambdas", nargs="+", type=float, default=[0, 0.5, 1], metavar="L", help="default 0 0.5 1")
+    compare.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds for each lambda (default 3)")
+    compare.add_argument("--split", default="test", metavar="NAME", help="split of the datalist (default test)")
+    _configuration(compare)
+    _device(compare)
     return parser
+
+
+def _configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default="train", metavar="NAME|FILE", help="train (default), train_paper or a file")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change settings")
 
 
 def _device(parser: argparse.ArgumentParser) -> None:
@@ -154,3 +167,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     print(summary_text(metrics))
     print(f"all of it: {Path(options.output) / 'metrics.json'}")
     return 1 if metrics["failed"] else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pipeline.comparison import compare, markdown
+
+    device = _checked_device(options.device)
+    arguments = (options.lambdas, options.seeds, options.config, options.set, options.split, device)
+    print(markdown(compare(options.data, options.output, *arguments)))
+    print(f"table and picture: {Path(options.output) / 'comparison.md'}, comparison.png")
+    return 0

@@ -29,15 +29,12 @@ def write_preview(file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores) 
     """
     orientation = nib.orientations.io_orientation(scan.affine)
     ras_axis = SLICE_AXES[scores.slice_axis]
-    scan_axis = int(np.flatnonzero(orientation[:, 0] == ras_axis)[0])
     columns, rows = (axis for axis in range(3) if axis != ras_axis)
     spacing = nib.affines.voxel_sizes(scan.affine)[np.argsort(orientation[:, 0])]
     aspect = float(spacing[rows] / spacing[columns])
 
     def plane(volume: np.ndarray, index: int) -> np.ndarray:
-        """Return a slice as it is looked at: the patient's right at the left edge, front or top upwards."""
-        ras = nib.orientations.apply_orientation(np.take(volume, [index], axis=scan_axis), orientation)
-        return np.take(ras, 0, axis=ras_axis)[::-1].T[::-1]
+        return upright(volume, scan.affine, scores.scan_axis, index)
 
     voxels = np.asanyarray(scan.dataobj)
     recommended = scores.maps["recommended"]
@@ -73,6 +70,13 @@ def write_preview(file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores) 
         bar.ax.yaxis.label.set_color("white")
     figure.supxlabel("research use only, not for diagnosis", color="grey", fontsize=8)
     figure.savefig(file, dpi=90)
+
+
+def upright(volume: np.ndarray, affine: np.ndarray, scan_axis: int, index: int) -> np.ndarray:
+    """Return a slice of a volume as it is looked at: the patient's right at the left edge, front or top upwards."""
+    orientation = nib.orientations.io_orientation(affine)
+    ras = nib.orientations.apply_orientation(np.take(volume, [index], axis=scan_axis), orientation)
+    return np.take(ras, 0, axis=int(orientation[scan_axis, 0]))[::-1].T[::-1]
 
 
 def _spread(slices: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
+from nibabel.orientations import io_orientation
 
 from networks import CEVAE, score_slices
 from pipeline.model import Model
@@ -27,6 +28,7 @@ class ScanScores:
         mask: the brain, boolean (X, Y, Z).
         slices: a row for each slice with brain.
         slice_axis: "axial", "coronal" or "sagittal".
+        scan_axis: the scan's own axis that these slices are counted along, 0 to 2.
         warnings: what is odd about the scan.
     """
 
@@ -35,6 +37,7 @@ class ScanScores:
     mask: np.ndarray
     slices: pd.DataFrame
     slice_axis: str
+    scan_axis: int
     warnings: list[str]
 
 
@@ -117,12 +120,19 @@ def score_scan(model: Model, item: dict[str, Any], inferer: Inferer) -> ScanScor
     warnings = [image.meta["mask_warning"]] if "mask_warning" in image.meta else []
     if outside > 0.01:
         warnings.append(f"{outside:.0%} of the brain lies outside the model's field of view and is not scored")
-    slices = _slice_table(table, maps["recommended"], item, model.settings)
-    return ScanScores(maps, on_grid[-1], mask, slices, model.settings["slice_axis"], warnings)
+    slice_axis = model.settings["slice_axis"]
+    scan_axis = axis_of_scan(item["scan"].affine.numpy(), slice_axis)
+    slices = _slice_table(table, maps["recommended"], item, scan_axis, model.settings)
+    return ScanScores(maps, on_grid[-1], mask, slices, slice_axis, scan_axis, warnings)
+
+
+def axis_of_scan(affine: np.ndarray, slice_axis: str) -> int:
+    """Return the scan's own axis, 0 to 2, that its axial, coronal or sagittal slices are counted along."""
+    return int(np.flatnonzero(io_orientation(affine)[:, 0] == SLICE_AXES[slice_axis])[0])
 
 
 def _slice_table(
-    table: pd.DataFrame, recommended: np.ndarray, item: dict[str, Any], settings: dict[str, Any]
+    table: pd.DataFrame, recommended: np.ndarray, item: dict[str, Any], scan_axis: int, settings: dict[str, Any]
 ) -> pd.DataFrame:
     """Return the table of slices with their index and place in the scan: the columns of CASE_slices.csv."""
     axis = SLICE_AXES[settings["slice_axis"]]
@@ -132,8 +142,6 @@ def _slice_table(
     centre[axis] = table["slice"]
     world = image.affine.numpy() @ centre
     voxels = np.linalg.inv(scan.affine.numpy()) @ world
-    # The scan's axis that the slices are counted along: the one whose index changes from slice to slice.
-    scan_axis = int(np.argmax(np.abs((np.linalg.inv(scan.affine.numpy()) @ image.affine.numpy())[:3, axis])))
     index = np.rint(voxels[scan_axis]).astype(int)
     result = pd.DataFrame(
         {

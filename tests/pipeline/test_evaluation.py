@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.cohort import read_datalist
 from pipeline.errors import UsageError
-from pipeline.evaluation import evaluate, summary_text
+from pipeline.evaluation import evaluate, summary_text, verdict
 from pipeline.prediction import predict
 
 
@@ -34,6 +34,11 @@ def test_metrics_are_those_of_the_written_maps_pooled_over_brain_and_label(
     assert metrics["cases"] == 3
     assert metrics["pixels"]["recommended"]["ap"] == pytest.approx(average_precision_score(y, s), abs=1e-3)
     assert metrics["pixels"]["recommended"]["auroc_brain"] == pytest.approx(roc_auc_score(y, s), abs=1e-3)
+    whole = roc_auc_score(
+        np.concatenate([(voxels(entry["label"]) > 0).ravel() for entry in entries]),
+        np.concatenate([voxels(file).ravel() for file in sorted((tmp_path / "maps").glob("*/*_recommended.nii.gz"))]),
+    )
+    assert metrics["pixels"]["recommended"]["auroc_all"] == pytest.approx(whole, abs=1e-3)
     assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text()) == metrics
     assert "recommended" in summary_text(metrics)
 
@@ -43,7 +48,7 @@ def test_scans_without_labels_are_counted_and_left_out(run: Path, cohort: Path, 
     file = tmp_path / "datalist.json"
     file.write_text(json.dumps(splits))
     metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
-    assert (metrics["cases"], metrics["without_label"]) == (3, 1)
+    assert (metrics["cases"], metrics["without_label"]) == (3, ["healthy_004"])
 
 
 def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, cohort: Path, tmp_path: Path) -> None:
@@ -62,3 +67,66 @@ def test_a_split_that_is_not_there_is_wrong_usage(run: Path, cohort: Path, tmp_p
         evaluate(run, cohort, tmp_path, split="tset")
     with pytest.raises(UsageError, match="has a `label`"):
         evaluate(run, cohort, tmp_path, split="training")
+
+
+def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path: Path) -> None:
+    metrics = evaluate(run, cohort, tmp_path, device="cpu")
+    assert {"cohort", "split", "cases", "slices", "pixels", "baselines"} <= metrics.keys()
+    assert {"elbo", "kl", "rec", "max_recommended", "kl_q95", "active_latents"} <= metrics["slices"].keys()
+    assert set(metrics["pixels"]) == {"combined", "rec", "kl", "recommended"}
+    keys = {
+        "ap", "auroc_brain", "auroc_all", "best_dice", "dice_20_80", "dice_at_fpr", "ap_ci", "best_dice_ci",
+    }  # fmt: skip
+    for values in [*metrics["pixels"].values(), *metrics["baselines"].values()]:
+        assert keys <= values.keys()
+        for key in keys:
+            assert values[key] is not None or "reason" in values or f"{key}_reason" in values, key
+    assert "fewer than 5" in metrics["pixels"]["rec"]["dice_20_80_reason"]
+    for name in ("metrics.csv", "cases.csv", "slices.csv", "evaluation.html", "curves.png", "gallery.png"):
+        assert (tmp_path / name).is_file(), name
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_with_enough_cases_there_are_intervals_around_the_value(run: Path, cohort: Path, tmp_path: Path) -> None:
+    entries = read_datalist(cohort)["test"]
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps({"test": entries * 2}))
+    values = evaluate(run, file, tmp_path / "evaluation", device="cpu")["pixels"]["recommended"]
+    assert values["ap_ci"][0] <= values["ap"] <= values["ap_ci"][1]
+    assert values["dice_20_80"] <= values["best_dice"] + 0.01
+    again = evaluate(run, file, tmp_path / "again", device="cpu")["pixels"]["recommended"]
+    assert again == values
+
+
+def test_normal_slices_have_no_annotated_pixel_and_anomalous_ones_more_than_20(
+    run: Path, cohort: Path, tmp_path: Path
+) -> None:
+    import pandas as pd
+
+    metrics = evaluate(run, cohort, tmp_path, device="cpu")
+    table = pd.read_csv(tmp_path / "slices.csv")
+    expected = sum(int((voxels(entry["label"]) > 0).sum()) for entry in read_datalist(cohort)["test"])
+    assert table["annotated_pixels"].sum() == expected
+    assert metrics["slices"]["normal"] == (table["annotated_pixels"] == 0).sum()
+    assert metrics["slices"]["anomalous"] == (table["annotated_pixels"] > 20).sum()
+
+
+def test_a_model_that_does_not_beat_the_baselines_is_said_so() -> None:
+    def metrics(ap: float) -> dict[str, object]:
+        return {"pixels": {"recommended": {"ap": ap}}, "baselines": {"intensity": {"ap": 0.3}, "z": {"ap": None}}}
+
+    assert "does NOT beat the baseline intensity (AP 0.300)" in verdict(metrics(0.2))
+    assert "is better than" in verdict(metrics(0.4))
+
+
+def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_path: Path) -> None:
+    entry = read_datalist(cohort)["test"][0]
+    bad = tmp_path / "<script>alert(1)</script>.nii.gz"
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.write_bytes(b"no scan")
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps({"test": [entry, {"image": str(bad), "label": entry["label"]}]}))
+    evaluate(run, file, tmp_path / "evaluation", device="cpu")
+    page = (tmp_path / "evaluation" / "evaluation.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page

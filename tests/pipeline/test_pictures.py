@@ -20,7 +20,7 @@ def scores_of(voxels: np.ndarray, axis: int) -> ScanScores:
     n = voxels.shape[axis]
     highest = np.moveaxis(voxels, axis, 0).max((1, 2))
     slices = pd.DataFrame({"index": np.arange(n), "position_mm": 4.0 * np.arange(n), "max_recommended": highest})
-    return ScanScores({"recommended": voxels}, voxels, np.ones(voxels.shape, bool), slices, "axial", [])
+    return ScanScores({"recommended": voxels}, voxels, np.ones(voxels.shape, bool), slices, "axial", axis, [])
 
 
 @pytest.mark.parametrize("affine", [RAS, LAS, PSR], ids=["RAS", "LAS", "PSR"])
