@@ -368,7 +368,7 @@ def _gallery(
         index = int(np.moveaxis(label, scores.scan_axis, 0).sum((1, 2)).argmax())
         volumes = {
             "input": item["scan"][0].numpy(),
-            "reconstruction": np.where(scores.mask, scores.reconstruction, np.nan),
+            "reconstruction": np.where(scores.mask, scores.reconstruction, scores.reconstruction[scores.mask].min()),
             "annotation": label,
             **scores.maps,
         }
