@@ -160,7 +160,8 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from pipeline.evaluation import evaluate, summary_text
+    from pipeline.evaluation import evaluate
+    from pipeline.evaluation_page import summary_text
 
     device = _checked_device(options.device)
     metrics = evaluate(options.model, options.data, options.output, options.split, device)

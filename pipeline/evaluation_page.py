@@ -1,16 +1,14 @@
-"""The page of an evaluation: tables, curves and a gallery in one HTML file that opens offline."""
+"""An evaluation in words and tables: one HTML page that opens offline, and a summary for the terminal."""
 
 import base64
-import io
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from pipeline.evaluation_figures import as_png, curves, gallery_figure, slice_histograms
 from pipeline.metrics import ScoreHistograms
 
 STYLE = """
@@ -43,10 +41,13 @@ def write_page(
     """
     rows = {**metrics["pixels"], **metrics["baselines"]}
     known = [name for name, values in rows.items() if values["ap"] is not None]
-    figures = {"curves": _curves({name: histograms[name] for name in known}, metrics), "slices": _slices(slices)}
+    figures = {
+        "curves": curves({name: histograms[name] for name in known}, metrics),
+        "slices": slice_histograms(slices),
+    }
     if gallery:
-        figures["gallery"] = _gallery(gallery, metrics["pixels"]["recommended"]["best_threshold"])
-    pictures = {name: _png(figure) for name, figure in figures.items()}
+        figures["gallery"] = gallery_figure(gallery, metrics["pixels"]["recommended"]["best_threshold"])
+    pictures = {name: as_png(figure) for name, figure in figures.items()}
     for name, png in pictures.items():
         (folder / f"{name}.png").write_bytes(png)
     titles = {
@@ -119,66 +120,37 @@ def _lesion_table(lesions: dict[str, Any]) -> str:
     )
 
 
-def _curves(histograms: dict[str, ScoreHistograms], metrics: dict[str, Any]) -> Figure:
-    figure = _figure(11, 5)
-    roc, recall = figure.subplots(1, 2)
-    for name, histogram in histograms.items():
-        true, false = (np.r_[0, counts[0]] for counts in histogram.above())
-        if true[-1] == 0 or false[-1] == 0:
-            continue
-        # As many points as can be seen.
-        shown = np.unique(np.linspace(0, len(true) - 1, 1000).astype(int))
-        true, false = true[shown], false[shown]
-        style = {"label": name, "linestyle": "-" if name in metrics["pixels"] else "--"}
-        roc.plot(false / false[-1], true / true[-1], **style)
-        recall.plot(true[1:] / true[-1], true[1:] / (true + false)[1:], **style)
-    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
-    recall.set(xlabel="recall", ylabel="precision", title="precision and recall", ylim=(0, 1))
-    recall.legend(fontsize=8, title="dashed: no model", title_fontsize=8)
-    return figure
+def verdict(metrics: dict[str, Any]) -> str:
+    """Return in words whether the model is worth anything: `recommended` against the best baseline."""
+    known = {name: values["ap"] for name, values in metrics["baselines"].items() if values["ap"] is not None}
+    ap = metrics["pixels"]["recommended"]["ap"]
+    if ap is None or not known:
+        return "Nothing can be said: there are no annotated voxels."
+    best = max(known, key=lambda name: known[name])
+    if ap > known[best]:
+        return (
+            f"`recommended` (AP {ap:.3f}) is better than the best baseline without a model, {best} ({known[best]:.3f})."
+        )
+    return (
+        f"`recommended` (AP {ap:.3f}) does NOT beat the baseline {best} (AP {known[best]:.3f}), which needs no model: "
+        "as it is, this model is of no use on this cohort."
+    )
 
 
-def _slices(slices: pd.DataFrame) -> Figure:
-    names = [name for name in ("elbo", "kl", "rec", "max_recommended") if slices[name].notna().any()]
-    figure = _figure(3.2 * len(names), 3)
-    for panel, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-        score = -slices[name] if name == "elbo" else slices[name]
-        edges = np.linspace(score.min(), score.quantile(0.99), 40)
-        for title, chosen in {
-            "normal": slices["annotated_pixels"] == 0,
-            "anomalous": slices["annotated_pixels"] > 20,
-        }.items():
-            if chosen.any():
-                panel.hist(score[chosen], edges, alpha=0.6, density=True, label=title)
-        panel.set(title="-ELBO" if name == "elbo" else name, yticks=[])
-        panel.legend(fontsize=8)
-    return figure
-
-
-def _gallery(gallery: dict[str, dict[str, np.ndarray]], threshold: float) -> Figure:
-    """Like figure 1b of the paper: input, reconstruction, annotation, the scores, and what the threshold marks."""
-    columns = [*next(iter(gallery.values())), "segmentation"]
-    figure = _figure(1.9 * len(columns), 2.3 * len(gallery))
-    for row, (title, pictures) in zip(
-        figure.subplots(len(gallery), len(columns), squeeze=False), gallery.items(), strict=True
-    ):
-        shown = {**pictures, "segmentation": pictures["recommended"] >= threshold}
-        for panel, name in zip(row, columns, strict=True):
-            grey = name in ("input", "reconstruction", "annotation", "segmentation")
-            panel.imshow(shown[name], cmap="gray" if grey else "inferno")
-            panel.set_title(name, fontsize=8)
-            panel.set(xticks=[], yticks=[])
-        row[0].set_ylabel(title.replace(": ", "\n"), fontsize=7)
-    return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=100)
-    return stream.getvalue()
+def summary_text(metrics: dict[str, Any]) -> str:
+    """Return the metrics as a table for the terminal."""
+    rows = {**metrics["pixels"], **{f"{name} (no model)": values for name, values in metrics["baselines"].items()}}
+    lines = [f"{metrics['cohort']}, {metrics['split']}: {metrics['cases']} scans"]
+    lines.append(f"{'':30} AP     AUROC  best Dice  Dice 20/80")
+    for name, values in rows.items():
+        if values["ap"] is None:
+            lines.append(f"{name:30} {values.get('reason') or values.get('ap_reason')}")
+        else:
+            split = "-" if values["dice_20_80"] is None else f"{values['dice_20_80']:.3f}"
+            lines.append(
+                f"{name:30} {values['ap']:.3f}  {values['auroc_brain']:.3f}  {values['best_dice']:.3f}      {split}"
+            )
+    slices = metrics["slices"]["max_recommended"]["auroc"]
+    if slices is not None:
+        lines.append(f"slices by max_recommended: AUROC {slices:.3f}")
+    return "\n".join([*lines, metrics["verdict"]])

@@ -1,17 +1,13 @@
 """The training engine of the ceVAE on MONAI's, and the handlers that it needs beside MONAI's own."""
 
 import logging
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver, ProgressBar
+from ignite.handlers import ProgressBar
 from monai.engines import Evaluator, Trainer
-from monai.handlers import EarlyStopHandler
 from monai.inferers import Inferer, SimpleInferer
 from monai.transforms import Compose
 
@@ -162,142 +158,3 @@ class EpochMeans:
         engine.state.metrics.update(means)
         if not torch.isfinite(torch.tensor(list(means.values()))).all():
             raise UsageError("the loss is no longer finite: lower learning_rate, or look for wild values in the scans")
-
-
-class MetricsTable:
-    """Write a row an epoch to metrics.csv: the terms of equation (1), those of the last validation, and seconds.
-
-    Args:
-        path: the file; rows of epochs that a resumed run repeats are replaced.
-        evaluator: the evaluator of the held-out scans.
-    """
-
-    def __init__(self, path: str | Path, evaluator: Evaluator) -> None:
-        self.path = Path(path)
-        self.evaluator = evaluator
-
-    def attach(self, engine: Engine) -> None:
-        """Register with a trainer."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
-
-    def _start(self, engine: Engine) -> None:
-        self.rows: list[dict[str, Any]] = []
-        if self.path.exists() and engine.state.epoch > 0:
-            table = pd.read_csv(self.path)
-            self.rows = [dict(row) for _, row in table[table["epoch"] <= engine.state.epoch].iterrows()]
-        self.before = sum(row["seconds"] for row in self.rows[-1:])
-        self.started = time.monotonic()
-
-    def _write(self, engine: Engine) -> None:
-        row = {"epoch": engine.state.epoch, **engine.state.metrics}
-        if self.evaluator.state.epoch == engine.state.epoch:
-            row |= {f"validation_{name}": value for name, value in self.evaluator.state.metrics.items()}
-        self.rows.append(row | {"seconds": round(self.before + time.monotonic() - self.started, 2)})
-        partial = self.path.with_suffix(".partial")
-        pd.DataFrame(self.rows).to_csv(partial, index=False)
-        partial.replace(self.path)
-
-
-class Checkpoints:
-    """Save network, optimiser and epoch every so many epochs, atomically, and the weights at the end.
-
-    Args:
-        folder: where the checkpoints are; the newest two are kept.
-        model_file: where the weights of the last epoch are written.
-        objective, optimizer: what is saved.
-        interval: epochs between two checkpoints.
-    """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        model_file: str | Path,
-        objective: CEVAEObjective,
-        optimizer: torch.optim.Optimizer,
-        interval: int = 10,
-    ) -> None:
-        self.folder = Path(folder)
-        self.model_file = Path(model_file)
-        self.objective = objective
-        self.optimizer = optimizer
-        self.interval = interval
-
-    def _content(self, trainer: Engine) -> dict[str, Any]:
-        return {"network": self.objective.network, "optimizer": self.optimizer, "trainer": trainer}
-
-    def attach(self, trainer: Engine) -> None:
-        """Register with a trainer."""
-        saver = Checkpoint(
-            self._content(trainer),
-            DiskSaver(self.folder, require_empty=False),
-            n_saved=2,
-            global_step_transform=lambda engine, _: engine.state.epoch,
-        )
-        trainer.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
-        trainer.add_event_handler(Events.COMPLETED, lambda _: save_weights(self.objective.network, self.model_file))
-
-    def resume(self, trainer: Any) -> int:
-        """Load the newest checkpoint that is whole, and return its epoch; 0 where there is none."""
-
-        def epoch_of(file: Path) -> int:
-            return int(file.stem.rpartition("_")[2])
-
-        for file in sorted(self.folder.glob("checkpoint_*.pt"), key=epoch_of, reverse=True):
-            try:
-                checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-            except Exception:  # whatever a damaged file makes the unpickler raise
-                logger.warning("%s is damaged; the checkpoint before it is taken", file)
-                continue
-            max_epochs = trainer.state.max_epochs
-            checkpoint["trainer"]["max_epochs"] = max(max_epochs, epoch_of(file))
-            Checkpoint.load_objects(self._content(trainer), checkpoint)
-            return epoch_of(file)
-        return 0
-
-
-class EarlyStop:
-    """Stop after `patience` validations without a lower loss: MONAI's handler, attached from the trainer's side.
-
-    Args:
-        patience: validations.
-        evaluator: the evaluator of the held-out scans.
-    """
-
-    def __init__(self, patience: int, evaluator: Evaluator) -> None:
-        self.patience = patience
-        self.evaluator = evaluator
-
-    def attach(self, trainer: Engine) -> None:
-        """Register the trainer with MONAI's handler on the evaluator."""
-        EarlyStopHandler(self.patience, lambda engine: -engine.state.metrics["loss"], trainer).attach(self.evaluator)
-
-
-class BestModel:
-    """Keep the weights of the lowest validation loss.
-
-    Args:
-        file: where they are written.
-        objective: whose network is saved.
-    """
-
-    def __init__(self, file: str | Path, objective: CEVAEObjective) -> None:
-        self.file = Path(file)
-        self.objective = objective
-        self.best = float("inf")
-
-    def attach(self, evaluator: Engine) -> None:
-        """Register with an evaluator."""
-        evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._keep)
-
-    def _keep(self, evaluator: Engine) -> None:
-        if evaluator.state.metrics["loss"] < self.best:
-            self.best = evaluator.state.metrics["loss"]
-            save_weights(self.objective.network, self.file)
-
-
-def save_weights(network: torch.nn.Module, file: Path) -> None:
-    """Write a network's weights to a file, aside first."""
-    partial = file.with_suffix(".partial")
-    torch.save(network.state_dict(), partial)
-    partial.replace(file)

@@ -10,7 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.cohort import read_datalist
 from pipeline.errors import UsageError
-from pipeline.evaluation import evaluate, summary_text, verdict
+from pipeline.evaluation import evaluate
+from pipeline.evaluation_page import summary_text, verdict
 from pipeline.prediction import predict
 
 

@@ -1,5 +1,8 @@
 """Training: repeatable, resumable, and what it leaves behind."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +12,7 @@ from helpers import SMALL
 
 from networks import CEVAE
 from pipeline import trainer as trainer_module
+from pipeline.configuration import BUNDLE
 from pipeline.errors import UsageError
 from pipeline.training import train
 
@@ -135,3 +139,15 @@ def test_a_wrong_value_is_refused_before_anything_is_read(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         train(cohort, tmp_path / "run", settings=[*SMALL, setting], device="cpu")
+
+
+def test_monais_own_command_trains_a_copy_of_the_bundle(cohort: Path, bank: Path, run: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(BUNDLE, bundle)
+    shutil.copyfile(run / "configs" / "train.yaml", bundle / "configs" / "train.yaml")
+    command = [
+        *(sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "train.yaml")),
+        *("--bundle_root", str(bundle), "--dataset_dir", str(cohort), "--bank_dir", str(bank)),
+    ]
+    subprocess.run(command, check=True, cwd=BUNDLE.parents[1], capture_output=True)
+    assert same(weights(run), weights(bundle))
