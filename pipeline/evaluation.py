@@ -24,6 +24,7 @@ from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.evaluation_page import verdict, write_page
 from pipeline.evaluation_totals import Case, Totals, baseline_metrics, model_metrics, slice_metrics
 from pipeline.lesions import lesion_metrics, lesions_of
+from pipeline.metrics import count
 from pipeline.model import Model, load_model
 from pipeline.pictures import upright
 from pipeline.scans import check_scan, read_header
@@ -158,7 +159,7 @@ def _case(entry: Entry, model: Model, scan_scores: Scorer, baselines: Baselines,
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(counted))
     np.savez(file, scores=scores.maps["recommended"][box], label=label[box])
 
-    spacing = np.linalg.norm(item["scan"].affine.numpy()[:3, :3], axis=0)
+    voxel_ml = float(abs(np.linalg.det(item["scan"].affine.numpy()[:3, :3]))) / 1000
     annotated = np.moveaxis(label, scores.scan_axis, 0).sum((1, 2))[scores.slices["index"]]
     images = volume_to_slices(item["image"].as_tensor(), model.settings["slice_axis"])
     brain = volume_to_slices(item["mask"].as_tensor(), model.settings["slice_axis"]).flatten(1).any(1)
@@ -166,12 +167,12 @@ def _case(entry: Entry, model: Model, scan_scores: Scorer, baselines: Baselines,
         mu = torch.cat([model.network.encode(x.to(model.device))[0].cpu() for x in images[brain].split(32)])
     return Case(
         name=_name(entry),
-        scores={name: volume[counted] for name, volume in maps.items()},
-        label=label[counted],
+        counts={name: count(volume[counted], label[counted]) for name, volume in maps.items()},
+        lesion_ml=float(label.sum() * voxel_ml),
         outside=int(counted.size - counted.sum()),
         slices=scores.slices.assign(case=_name(entry), annotated_pixels=annotated),
         mu=mu.flatten(1).numpy().astype(np.float64),
-        voxel_ml=float(np.prod(spacing)) / 1000,
+        voxel_ml=voxel_ml,
     )
 
 

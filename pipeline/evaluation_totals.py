@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.baselines import BASELINES, Baselines
-from pipeline.metrics import ScoreHistograms, dice_of_splits
+from pipeline.metrics import Counts, ScoreHistograms, dice_of_splits
 from pipeline.scoring import MAPS
 
 REPLICATES = 200
@@ -31,8 +31,8 @@ class Case:
     """What a case contributes, without its maps."""
 
     name: str
-    scores: dict[str, np.ndarray]
-    label: np.ndarray
+    counts: dict[str, Counts]
+    lesion_ml: float
     outside: int
     slices: pd.DataFrame
     mu: np.ndarray
@@ -60,15 +60,15 @@ class Totals:
         row: dict[str, Any] = {
             "case": case.name,
             "voxel_ml": case.voxel_ml,
-            "lesion_ml": float(case.label.sum() * case.voxel_ml),
+            "lesion_ml": case.lesion_ml,
         }
-        for name, scores in case.scores.items():
-            self.pooled[name].add(scores, case.label)
-            self.bootstrap[name].add(scores, case.label, weights)
-            self.choosing[name].add(scores, case.label, chooses)
-            self.measuring[name].add(scores, case.label, ~chooses)
-            if case.label.any():
-                own = ScoreHistograms().add(scores, case.label)
+        for name, counts in case.counts.items():
+            self.pooled[name].add_counts(counts)
+            self.bootstrap[name].add_counts(counts, weights)
+            self.choosing[name].add_counts(counts, chooses)
+            self.measuring[name].add_counts(counts, ~chooses)
+            if case.lesion_ml:
+                own = ScoreHistograms().add_counts(counts)
                 row |= {f"{name}_ap": own.average_precision()[0], f"{name}_best_dice": own.best_dice()[0]}
         self.outside += case.outside
         self.cases += 1

@@ -1,6 +1,11 @@
 """Metrics of voxel scores against labels, streaming: memory does not grow with the number of voxels or cases."""
 
+from typing import NamedTuple
+
 import numpy as np
+
+BITS = 18
+"""Bits of a float32 that tell scores apart: sign, exponent and 9 of the mantissa."""
 
 
 def bin_of(scores: np.ndarray, bits: int) -> np.ndarray:
@@ -10,31 +15,51 @@ def bin_of(scores: np.ndarray, bits: int) -> np.ndarray:
     return (np.where(negative, ~pattern, pattern | np.uint32(1 << 31)) >> np.uint32(32 - bits)).astype(np.int64)
 
 
+class Counts(NamedTuple):
+    """How many positives and negatives, (n,), have a score in each of the bins (n,), which ascend."""
+
+    bins: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
+
+
+def count(scores: np.ndarray, labels: np.ndarray) -> Counts:
+    """Return the counts of scores (n,) with boolean labels (n,), in bins of `BITS` bits."""
+    bins, labels = bin_of(scores, BITS).ravel(), np.asarray(labels, bool).ravel()
+    positives = np.bincount(bins[labels], minlength=1 << BITS)
+    negatives = np.bincount(bins[~labels], minlength=1 << BITS)
+    used = np.flatnonzero(positives + negatives)
+    return Counts(used, positives[used], negatives[used])
+
+
 class ScoreHistograms:
     """Weighted counts of the scores of positives and negatives, from which the metrics of all thresholds follow.
 
     There are several histograms of the same voxels, each with weights of its own for the cases: one with weights 1 for
     the metrics themselves, many for their bootstrap intervals or for splits of the cases. Scores that share a bin count
-    as tied: with 18 bits (sign, exponent and 9 of the mantissa) AP and AUROC are off by less than 0.001.
+    as tied: with 18 bits AP and AUROC are off by less than 0.001.
 
     Args:
         number: histograms, R.
         bits: bits of a float32 that tell scores apart.
     """
 
-    def __init__(self, number: int = 1, bits: int = 18) -> None:
+    def __init__(self, number: int = 1, bits: int = BITS) -> None:
         self.bits = bits
         self.positives = np.zeros((number, 1 << bits), np.float32 if number > 1 else np.float64)
         self.negatives = np.zeros_like(self.positives)
 
     def add(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | float = 1.0) -> "ScoreHistograms":
         """Count scores (n,) with boolean labels (n,), weighted by (R,)."""
-        bins, labels = bin_of(scores, self.bits).ravel(), np.asarray(labels, bool).ravel()
+        return self.add_counts(count(scores, labels), weights)
+
+    def add_counts(self, counts: Counts, weights: np.ndarray | float = 1.0) -> "ScoreHistograms":
+        """Add what was counted already, weighted by (R,)."""
         weights = np.atleast_1d(np.asarray(weights, self.positives.dtype))[:, None]
-        for counts, chosen in ((self.positives, bins[labels]), (self.negatives, bins[~labels])):
-            here = np.bincount(chosen, minlength=1 << self.bits)
-            used = np.flatnonzero(here)
-            counts[:, used] += weights * here[used]
+        bins, first = np.unique(counts.bins >> (BITS - self.bits), return_index=True)
+        if len(bins):
+            self.positives[:, bins] += weights * np.add.reduceat(counts.positives, first)
+            self.negatives[:, bins] += weights * np.add.reduceat(counts.negatives, first)
         return self
 
     def with_outside(self, voxels: int) -> "ScoreHistograms":
