@@ -15,6 +15,9 @@ from transforms import SLICE_AXES
 COLUMNS = 5
 """Slices on a preview."""
 
+ROWS = ("scan", "reconstruction", "recommended")
+"""What a preview shows of each slice."""
+
 SIDES = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
 """What is at the left and at the right edge of a picture."""
 
@@ -42,9 +45,12 @@ def write_preview(file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores) 
     grey, grey_model = _window(voxels[scores.mask]), _window(scores.reconstruction[scores.mask])
     chosen = _spread(scores.slices)
 
-    figure = Figure(figsize=(2.1 * max(len(chosen), 2) + 0.9, 7.2), facecolor="black", layout="constrained")
+    # Fixed places: matplotlib's layout engines take longer than all the rest of a case.
+    width = 2.1 * max(len(chosen), 2) + 1.1
+    figure = Figure(figsize=(width, 7.2), facecolor="black")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(3, len(chosen), squeeze=False)
+    grid = {"left": 0.3 / width, "right": 1 - 0.8 / width, "top": 0.96, "bottom": 0.04, "wspace": 0.02, "hspace": 0.02}
+    panels = figure.subplots(len(ROWS), len(chosen), squeeze=False, gridspec_kw=grid)
     for (top, middle, bottom), index, position in zip(panels.T, chosen["index"], chosen["position_mm"], strict=True):
         image, brain, score = plane(voxels, index), plane(scores.mask, index), plane(recommended, index)
         reconstruction = np.where(brain, plane(scores.reconstruction, index), grey_model["vmin"])
@@ -57,18 +63,18 @@ def write_preview(file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores) 
         )
         if brain.any() and not brain.all():
             bottom.contour(brain, levels=[0.5], colors="deepskyblue", linewidths=0.5)
+    white = {"color": "white", "va": "center"}
     for panel in panels.flat:
-        panel.set(xticks=[], yticks=[], facecolor="black")
-        for side, x in zip(SIDES[scores.slice_axis], (0.02, 0.98), strict=True):
-            at = {"va": "center", "ha": "left" if x < 0.5 else "right"}
-            panel.text(x, 0.5, side, color="white", fontsize=8, transform=panel.transAxes, **at)
-    for panel, name in zip(panels[:, 0], ("scan", "reconstruction", "recommended"), strict=True):
-        panel.set_ylabel(name, color="white")
-    if len(chosen):
-        bar = figure.colorbar(overlay, ax=panels.ravel().tolist(), shrink=0.4, label="recommended")
-        bar.ax.tick_params(colors="white", labelsize=8)
-        bar.ax.yaxis.label.set_color("white")
-    figure.supxlabel("research use only, not for diagnosis", color="grey", fontsize=8)
+        panel.axis("off")
+        left, right = SIDES[scores.slice_axis]
+        panel.text(0.02, 0.5, left, fontsize=8, transform=panel.transAxes, **white)
+        panel.text(0.98, 0.5, right, fontsize=8, transform=panel.transAxes, ha="right", **white)
+    for panel, name in zip(panels[:, 0], ROWS, strict=True):
+        panel.text(-0.03, 0.5, name, rotation=90, transform=panel.transAxes, ha="right", **white)
+    bar = figure.colorbar(overlay, cax=figure.add_axes((1 - 0.7 / width, 0.3, 0.15 / width, 0.4)))
+    bar.set_label("recommended", color="white")
+    bar.ax.tick_params(colors="white", labelsize=8)
+    figure.text(0.5, 0.015, "research use only, not for diagnosis", color="grey", fontsize=8, ha="center")
     figure.savefig(file, dpi=90)
 
 

@@ -1,6 +1,8 @@
 """Evaluation: the numbers of metrics.json are those of the written maps."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -9,6 +11,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.cohort import read_datalist
+from pipeline.configuration import BUNDLE
 from pipeline.errors import UsageError
 from pipeline.evaluation import evaluate
 from pipeline.evaluation_page import summary_text, verdict
@@ -131,3 +134,13 @@ def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_pat
     page = (tmp_path / "evaluation" / "evaluation.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_the_bundle_command_gives_the_same_numbers(run: Path, cohort: Path, tmp_path: Path) -> None:
+    ours = evaluate(run, cohort, tmp_path / "ours", device="cpu")
+    command = [
+        *(sys.executable, "-m", "monai.bundle", "run", "--config_file", str(run / "configs" / "evaluate.yaml")),
+        *("--bundle_root", str(run), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path / "bundle")),
+    ]
+    subprocess.run(command, check=True, cwd=BUNDLE.parents[1], capture_output=True)
+    assert json.loads((tmp_path / "bundle" / "metrics.json").read_text()) == ours
