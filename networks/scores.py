@@ -27,29 +27,25 @@ class Scores(NamedTuple):
     slice_rec: torch.Tensor
 
 
-def median_filter(maps: torch.Tensor, size: int) -> torch.Tensor:
-    """Return maps (B, C, H, W), each pixel the median of `size` x `size` around it, zero beyond the edge.
+def check_score_options(polarity: str, median: int) -> None:
+    """Raise ValueError for an unknown polarity, or a median filter whose side is no odd number of pixels."""
+    if polarity not in POLARITIES:
+        raise ValueError(f"unknown polarity {polarity!r}; known are {', '.join(POLARITIES)}")
+    if median < 1 or median % 2 == 0:
+        raise ValueError(f"median is {median}, but must be an odd number of pixels")
 
-    Raises:
-        ValueError: for an even size.
-    """
+
+def median_filter(maps: torch.Tensor, size: int) -> torch.Tensor:
+    """Return maps (B, C, H, W), each pixel the median of `size` x `size` around it, zero beyond the edge."""
     if size == 1:
         return maps
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"median is {size}, but must be an odd number of pixels")
     batch, channels, height, width = maps.shape
     windows = F.unfold(maps.flatten(0, 1)[:, None], size, padding=size // 2)
     return windows.median(dim=1).values.reshape(batch, channels, height, width)
 
 
 def polarised_residual(x: torch.Tensor, reconstruction: torch.Tensor, polarity: str) -> torch.Tensor:
-    """Return the residual (B, C, H, W) of what is too "bright" (x > g), too "dark" (x < g), or "both", never negative.
-
-    Raises:
-        ValueError: for an unknown polarity.
-    """
-    if polarity not in POLARITIES:
-        raise ValueError(f"unknown polarity {polarity!r}; known are {', '.join(POLARITIES)}")
+    """Return the residual (B, C, H, W), 0 or more, of what is too "bright" (x > g), too "dark" (x < g), or "both"."""
     residual = x - reconstruction
     if polarity == "both":
         return residual.abs()
@@ -65,6 +61,7 @@ def score_slices(
     `rec` and `kl` are means over channels, `combined` is their product; `recommended` is the residual of the given
     polarity, averaged over channels, after a median filter of `median` x `median` pixels.
     """
+    check_score_options(polarity, median)
     with torch.enable_grad():  # evaluators run under no_grad
         x = x.detach().requires_grad_()
         mu, logvar = network.encode(x)

@@ -1,13 +1,22 @@
 """Baselines without a model: what any score must beat to be of use."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from monai.data import MetaTensor
 from scipy import ndimage
 
+from networks.scores import median_filter, polarised_residual
 from pipeline.cohort import Entry
+from pipeline.errors import reason_of
+from pipeline.model import Model
 from pipeline.scoring import axis_of_scan
+from transforms import slices_to_volume, volume_to_slices
+
+logger = logging.getLogger(__name__)
 
 MEDIAN = 5
 """Side of the median filter, voxels in the plane."""
@@ -15,27 +24,34 @@ MEDIAN = 5
 SOFTENING = 0.3
 """Added to the voxelwise standard deviation, so that places of nearly equal training scans do not explode."""
 
-BASELINES = ("intensity", "intensity_median", "voxelwise_z", "voxelwise_z_median")
+BASELINES = ("intensity", "intensity_median", "intensity_same_path", "voxelwise_z", "voxelwise_z_median")
 
 
 class Baselines:
     """Scores of a scan by its intensity, and by its distance from the training scans at the same voxel.
 
+    `intensity_same_path` is `recommended` of a model that reconstructs nothing, g = 0: the normalised slices on the
+    network's grid with the same polarity and median filter. What a model is above it, it owes to what it has learned;
+    what that is above the others, to resampling and smoothing.
+
     Args:
         training: entries of the training scans, for the voxelwise z; all must lie on one grid.
-        preprocessing: the model's, of which the scan and its mask on their own grid are taken.
-        slice_axis: axis of the slices that the median filter stays in.
-        sign: 1 where lesions are bright, -1 where they are dark.
+        model: whose preprocessing, polarity and median filter are taken. Its network is not.
     """
 
-    def __init__(self, training: Sequence[Entry], preprocessing: Any, slice_axis: str, sign: float = 1.0) -> None:
-        self.slice_axis = slice_axis
-        self.sign = sign
+    def __init__(self, training: Sequence[Entry], model: Model) -> None:
+        self.model = model
+        self.slice_axis: str = model.settings["slice_axis"]
+        self.sign = -1.0 if model.settings["polarity"] == "dark" else 1.0
         self.reason: str | None = None if training else "the datalist has no training scans"
         self.affine = np.zeros((4, 4))
         number = 0
         for entry in training:
-            item = preprocessing({key: entry[key] for key in ("image", "mask") if key in entry})
+            try:
+                item = model.preprocessing({key: entry[key] for key in ("image", "mask") if key in entry})
+            except Exception as error:  # whatever is wrong with one scan, the others serve
+                logger.warning("left out of the voxelwise z: %s: %s", entry["image"], reason_of(error))
+                continue
             z, affine = z_scores(item), item["scan"].affine.numpy()
             if number == 0:
                 self.affine, self.sum, self.squares = affine, np.zeros_like(z), np.zeros_like(z)
@@ -45,7 +61,9 @@ class Baselines:
             number += 1
             self.sum += z
             self.squares += z**2
-        if number:
+        if number == 0:
+            self.reason = self.reason or "no training scan can be read"
+        else:
             self.mean = self.sum / number
             self.sd = np.sqrt(np.maximum(self.squares / number - self.mean**2, 0))
 
@@ -53,6 +71,7 @@ class Baselines:
         """Return the baselines' maps (X, Y, Z) of a preprocessed scan, without voxelwise z where its grid differs."""
         z = z_scores(item)
         maps = {"intensity": self.sign * z}
+        same_path = self._same_path(item)
         if self.reason is None:
             if z.shape == self.mean.shape and np.allclose(item["scan"].affine.numpy(), self.affine, atol=1e-3):
                 maps["voxelwise_z"] = self.sign * (z - self.mean) / (self.sd + SOFTENING)
@@ -61,7 +80,18 @@ class Baselines:
         inside = item["scan_mask"][0].numpy() > 0
         size = self._window(item)
         smoothed = {f"{name}_median": ndimage.median_filter(volume, size) for name, volume in maps.items()}
-        return {name: np.where(inside, volume, 0).astype(np.float32) for name, volume in {**maps, **smoothed}.items()}
+        maps = {**maps, **smoothed, "intensity_same_path": same_path}
+        return {name: np.where(inside, volume, 0).astype(np.float32) for name, volume in maps.items()}
+
+    def _same_path(self, item: dict[str, Any]) -> np.ndarray:
+        """Return `recommended` (X, Y, Z) of a reconstruction that is 0 everywhere."""
+        settings, image = self.model.settings, item["image"]
+        x = volume_to_slices(image.as_tensor(), self.slice_axis)
+        residual = polarised_residual(x, torch.zeros_like(x), settings["polarity"]).mean(1, keepdim=True)
+        volume = slices_to_volume(median_filter(residual, settings["median"]), self.slice_axis)
+        on_grid = self.model.preprocessing.inverse({"image": MetaTensor(volume).copy_meta_from(image)})
+        restored: np.ndarray = on_grid["image"][0].numpy()
+        return restored
 
     def _window(self, item: dict[str, Any]) -> list[int]:
         """Return the median filter's window (X, Y, Z): one voxel along the scan's own slice axis."""

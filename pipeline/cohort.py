@@ -1,6 +1,8 @@
 """Cohorts: datalists in MONAI's Decathlon form, checked when they are read."""
 
+import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,9 @@ def read_datalist(datalist: str | Path) -> dict[str, list[Entry]]:
     if not isinstance(content, dict):
         raise UsageError(f'{path}: not a datalist; it must be like {{"training": [{{"image": "a.nii.gz"}}]}}')
     splits = {
-        split: [_resolved(entry, path, split) for entry in entries]
+        split: [_resolved(entry if isinstance(entry, dict) else {"image": entry}, path, split) for entry in entries]
         for split, entries in content.items()
-        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+        if isinstance(entries, list) and all(isinstance(entry, (dict, str)) for entry in entries)
     }
     missing = [file for entries in splits.values() for file in files_of(entries) if not Path(file).exists()]
     if missing:
@@ -64,6 +66,12 @@ def files_of(entries: Iterable[Entry]) -> list[str]:
             value = entry.get(key, [])
             files += value if isinstance(value, list) else [value]
     return files
+
+
+def fingerprint_of_cohort(entries: Iterable[Entry]) -> str:
+    """Return a hash that changes with the files of a cohort: their paths, sizes and times of change."""
+    files = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files_of(entries)]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def channels_of(entries: Iterable[Entry]) -> int:

@@ -65,6 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--lesioned", required=True, type=int, metavar="M", help="phantoms with lesions")
     phantom.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other brains (default 0)")
 
+    index = command("index", _index, "List the scans of a downloaded cohort in a datalist.")
+    index.add_argument("directory", metavar="DIR", help="folder of the cohort")
+    index.add_argument("--layout", required=True, help="folder, bids, brats2017, isles2015, hcp, ixi or msd")
+    index.add_argument("--output", required=True, metavar="DATALIST", help="JSON file to write; its other splits stay")
+    index.add_argument("--modality", nargs="+", default=[], metavar="M", help="sequence, or several for channels")
+    index.add_argument("--healthy", action="store_true", help="healthy scans: no labels, split training")
+    index.add_argument("--split", metavar="NAME", help="default test, or training with --healthy")
+    index.add_argument("--image", nargs="+", default=[], metavar="PATTERN", help="where scans are, such as '{case}/t2'")
+    index.add_argument("--label", metavar="PATTERN", help="where lesion labels are, such as '{case}/lesion'")
+    index.add_argument("--mask", metavar="PATTERN", help="where brain masks are, such as '{case}/brain'")
+
     train = command("train", _train, "Learn healthy anatomy from healthy scans.")
     train.add_argument("--data", required=True, metavar="DATALIST", help="JSON file that lists the scans")
     train.add_argument("--output", required=True, metavar="RUN", help="directory of the model")
@@ -117,10 +128,11 @@ def _checked_device(name: str | None) -> str | None:
     import torch
 
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {name}: there is no such device here; give cpu, cuda or cuda:1") from error
-    return name
+        if torch.zeros(1, device=name).item() == 0:  # a device that computes
+            return name
+    except (RuntimeError, AssertionError, NotImplementedError):
+        pass
+    raise UsageError(f"--device {name}: there is no such device here; give cpu, cuda or cuda:1")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -141,12 +153,22 @@ def _phantom(options: argparse.Namespace) -> int:
     return 0
 
 
+def _index(options: argparse.Namespace) -> int:
+    from pipeline.layouts import index_cohort
+
+    patterns = (options.image, options.label, options.mask)
+    arguments = (options.layout, Path(options.output), options.modality, options.healthy, options.split, *patterns)
+    splits = index_cohort(Path(options.directory), *arguments)
+    print(f"{options.output}: " + ", ".join(f"{len(entries)} {split}" for split, entries in splits.items()))
+    return 0
+
+
 def _train(options: argparse.Namespace) -> int:
     from pipeline.training import train
 
     device = _checked_device(options.device)
-    train(options.data, options.output, options.config, options.set, options.resume, options.seed, device)
-    return 0
+    run = train(options.data, options.output, options.config, options.set, options.resume, options.seed, device)
+    return 1 if (run / "left_out.json").read_text(encoding="utf-8") != "{}" else 0
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pipeline.cohort import fingerprint_of_cohort, read_datalist
 from pipeline.errors import UsageError
 from pipeline.evaluation import evaluate
 from pipeline.model import load_model
@@ -76,7 +77,8 @@ def _evaluation(run: Path, data: str | Path, folder: Path, split: str, device: s
     file = folder / "metrics.json"
     if file.is_file():
         metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if metrics["model"] == load_model(run, device).fingerprint and metrics["split"] == split:
+        known = (load_model(run, device).fingerprint, fingerprint_of_cohort(read_datalist(data).get(split, [])))
+        if (metrics["model"], metrics.get("data")) == known:
             return metrics
     return evaluate(run, data, folder, split, device)
 

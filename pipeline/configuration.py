@@ -60,12 +60,16 @@ def _with_file(text: str, config: str) -> str:
         raise UsageError(
             f"--config {config}: cannot be read as YAML; give train, train_paper or the path of a file"
         ) from error
+    defaults = settings_of(text)
     for key in keys:
-        block = _block(key).search(overlay)
+        block = _block(str(key)).search(overlay)
         if block is None:
             raise UsageError(f"{config}: write `{key}` as a plain key at the start of a line")
-        known = _block(key).search(text)
+        known = _block(str(key)).search(text)
         if known is not None:
+            value = settings_of(overlay)[key]
+            if not (isinstance(value, str) and value.startswith(("@", "$"))):
+                _check_type(key, value, defaults[key])
             text = text[: known.start()] + block[0].rstrip("\n") + "\n" + text[known.end() :]
         elif re.search(rf"@{re.escape(key)}\b", text + overlay):
             text = text.rstrip("\n") + "\n\n" + block[0]
@@ -103,7 +107,8 @@ def _with_setting(text: str, key: str, value: Any) -> str:
 
 def _block(key: str) -> re.Pattern[str]:
     """Return a pattern for a top-level key with all that is indented below it."""
-    return re.compile(rf"^{re.escape(str(key))}:.*(?:\n|\Z)(?:[ \t]+\S.*(?:\n|\Z))*", re.MULTILINE)
+    inside = r"(?:(?:[ \t]*\n)*(?:[ \t]+\S|-(?=\s)).*(?:\n|\Z))*"  # indented, or items of a list that is not
+    return re.compile(rf"^{re.escape(str(key))}:.*(?:\n|\Z){inside}", re.MULTILINE)
 
 
 def _unknown(key: str, known: Mapping[str, Any]) -> str:
@@ -119,19 +124,26 @@ def _check_type(key: str, value: Any, known: Any) -> None:
         (isinstance(known, bool) and not isinstance(value, bool))
         or (is_number(known) and not is_number(value))
         or (isinstance(known, list) and not isinstance(value, list))
-        or (isinstance(known, list) and len(value) != len(known))
+        or (isinstance(known, list) and [is_number(x) for x in value] != [is_number(x) for x in known])
+        or (key.split("::")[-1] in ("features", "number") and not all(map(_is_whole, value)))
         or (isinstance(known, dict) and not isinstance(value, dict))
-        or (isinstance(known, int) and isinstance(value, float) and not value.is_integer() and key in _WHOLE)
+        or (key.split("::")[-1] in _WHOLE and not _is_whole(value))
     )
     if wrong:
         raise UsageError(f"`{key}` is {value!r}, but must be like {known!r}")
     if is_number(known) and key in _POSITIVE and value <= 0:
         raise UsageError(f"`{key}` is {value!r}, but must be above 0")
+    if key in ("seed", "early_stopping") and value < 0:
+        raise UsageError(f"`{key}` is {value!r}, but must not be negative")
+
+
+def _is_whole(x: Any) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool)
 
 
 _WHOLE = (
     "size", "epochs", "batch_size", "latent_channels", "median", "seed", "validation_interval", "checkpoint_interval",
-    "early_stopping", "channels",
+    "early_stopping", "channels", "resolution",
 )  # fmt: skip
 _POSITIVE = (
     "size", "field_of_view", "epochs", "batch_size", "learning_rate", "latent_channels", "median",
@@ -149,12 +161,12 @@ def create_run(run: Path, text: str) -> None:
     (run / "configs" / "train.yaml").write_text(text, encoding="utf-8")
 
 
-def parsed(file: Path, **values: Any) -> Any:
-    """Return MONAI's `ConfigParser` of a configuration file, with some of its keys set to other values."""
+def parsed(configuration: Path | dict[str, Any], **values: Any) -> Any:
+    """Return MONAI's `ConfigParser` of a configuration or its file, with some of its keys set to other values."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
-    parser.read_config(str(file))
+    parser.read_config(configuration if isinstance(configuration, dict) else str(configuration))
     for key, value in values.items():
         parser[key] = value
     return parser
@@ -170,7 +182,7 @@ def made(parser: Any, key: str) -> Any:
         return parser.get_parsed_content(key)
     except RuntimeError as error:  # MONAI's, around the error of what it calls
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, (UsageError, ValueError)):
+        while cause is not None and not isinstance(cause, (UsageError, ValueError, TypeError)):
             cause = cause.__cause__
         if cause is None:
             raise

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from pipeline.baselines import BASELINES, Baselines
-from pipeline.cohort import Entry, read_datalist
+from pipeline.cohort import Entry, fingerprint_of_cohort, read_datalist
 from pipeline.configuration import made, parsed
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.evaluation_page import verdict, write_page
@@ -68,11 +68,13 @@ def evaluate(
     if unlabelled:
         logger.warning("left out, for they have no label: %s", ", ".join(unlabelled))
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: the output folder cannot be made ({error.strerror})") from error
     trained = load_model(model, device)
     scan_scores = _scorer(trained, model)
-    sign = -1.0 if trained.settings["polarity"] == "dark" else 1.0
-    baselines = Baselines(splits.get("training", []), trained.preprocessing, trained.settings["slice_axis"], sign)
+    baselines = Baselines(splits.get("training", []), trained)
     totals, rows, slices, failed = Totals(len(entries), seed), [], [], {}
 
     with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps:
@@ -104,6 +106,7 @@ def evaluate(
         "cohort": Path(data).absolute().parent.name,
         "split": split,
         "model": trained.fingerprint,
+        "data": fingerprint_of_cohort(splits[split]),
         "cases": len(rows),
         "without_label": unlabelled,
         "failed": failed,
@@ -127,10 +130,12 @@ Scorer = Callable[[Entry], tuple[dict[str, Any], ScanScores]]
 
 def _scorer(model: Model, run: str | Path) -> Scorer:
     """Return how a scan is scored: by the inference configuration that the run carries."""
-    inferer = made(parsed(Path(run) / "configs" / "inference.yaml", bundle_root=str(run)), "inferer")
+    parser = parsed(Path(run) / "configs" / "inference.yaml", bundle_root=str(run))
+    parser["model"] = model
+    inferer = made(parser, "inferer")
 
     def score(entry: Entry) -> tuple[dict[str, Any], ScanScores]:
-        check_scan(entry)
+        check_scan(entry, model.settings["channels"])
         item = model.preprocessing({key: entry[key] for key in ("image", "mask") if key in entry})
         return item, score_scan(model, item, inferer)
 

@@ -23,6 +23,7 @@ FEWEST_CASES = 5
 """Below, neither intervals nor splits mean anything."""
 SCORES = (*MAPS, *BASELINES)
 SLICE_SCORES = ("elbo", "kl", "rec", "max_recommended")
+NO_LESIONS = "there are no annotated voxels, or no others"
 NOT_TRAINED = "not trained: at lambda = 1 nothing trains the variance"
 
 
@@ -95,13 +96,20 @@ class Totals:
                 metrics |= {key: None, f"{key}_reason": few}
         else:
             split = dice_of_splits(self.choosing[name], self.measuring[name])
-            metrics |= {"dice_20_80": float(split.mean()), "dice_20_80_sd": float(split.std())}
+            known = split[np.isfinite(split)]
+            if len(known):
+                metrics |= {"dice_20_80": float(known.mean()), "dice_20_80_sd": float(known.std())}
+            else:
+                metrics |= {"dice_20_80": None, "dice_20_80_reason": NO_LESIONS}
             for key, values in (
                 ("ap_ci", self.bootstrap[name].average_precision()),
                 ("best_dice_ci", self.bootstrap[name].best_dice()),
             ):
-                metrics[key] = np.nanquantile(values, (0.025, 0.975)).tolist()
-        return _without_nan(metrics, "there are no annotated voxels, or no others")
+                if np.isfinite(values).any():
+                    metrics[key] = np.nanquantile(values, (0.025, 0.975)).tolist()
+                else:
+                    metrics |= {key: None, f"{key}_reason": NO_LESIONS}
+        return _without_nan(metrics, NO_LESIONS)
 
     def active_latents(self) -> int:
         """Return the number of latents whose mean varies: Var_x(mu(x)) > 0.01 (Burda et al. 2016)."""
@@ -123,9 +131,7 @@ def _unknown(reason: str) -> dict[str, Any]:
 
 def model_metrics(totals: Totals, name: str, kl_is_trained: bool) -> dict[str, Any]:
     if name in ("kl", "combined") and not kl_is_trained:
-        return dict.fromkeys(("ap", "auroc_brain", "auroc_all", "best_dice", "dice_20_80"), None) | {
-            "reason": NOT_TRAINED
-        }
+        return _unknown(NOT_TRAINED)
     return totals.pixels(name)
 
 
@@ -152,5 +158,7 @@ def slice_metrics(table: pd.DataFrame, totals: Totals, kl_is_trained: bool) -> d
                 "ap": float(average_precision_score(anomalous, score)),
             }
     metrics["kl_q95"] = float(table["kl"].quantile(0.95)) if kl_is_trained else None
+    if not kl_is_trained:
+        metrics["kl_q95_reason"] = NOT_TRAINED
     metrics["active_latents"] = totals.active_latents()
     return metrics

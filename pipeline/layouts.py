@@ -1,14 +1,13 @@
 """Layouts: where the scans of downloaded cohorts lie, and the datalist that is made of them.
 
 The story of `index_cohort`: every NIfTI file below the directory is held against the patterns of its layout; cases that
-lack a file are named; brain masks and lesion labels are looked up for each scan; one split of the datalist is written.
+lack a file are named; masks and labels are looked up for each scan; one split of the datalist is written. A pattern is
+a path below the directory, with or without .nii or .nii.gz (it fits both), in upper or lower case. In it
 
-A pattern is a path below the directory, with or without its .nii or .nii.gz (it fits both), upper or lower case. In it
-
-    *  ?  **/      stand for a part of a name, one letter of it, and any folders, none as well
-    {case}         is the case's name: found by the scan's pattern, known in those of mask and label
-    {modality}     is the sequence, as in the layout's `modalities`
-    {folder}       is the scan's folder, {parent} that folder's folder, both with a slash at the end
+    *  **/         stand for a part of a name, and for any folders or none
+    {case}         is the case's name: found by the scan's pattern, known in those of its mask and label
+    {modality}     is the sequence, as the layout spells it
+    {folder}       is the scan's folder, {parent} the one above it, both with a slash at the end
     {name}         is the scan's file name, {start} its part before the last underscore
 """
 
@@ -20,12 +19,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 from tqdm import tqdm
 
 from pipeline.cohort import Entry
-from pipeline.errors import ScanError, UsageError
+from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.nifti import copy_of, write
 from pipeline.scans import SUFFIXES
 
@@ -34,94 +34,79 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Layout:
-    """Where scans, labels and masks lie: patterns, the best first."""
+    """Patterns of scans, masks and labels, the best first."""
 
     image: tuple[str, ...]
-    modalities: tuple[str, ...] = ()
-    """The sequences, the default first: it gives way to the next where a cohort has none of it. Empty: any name."""
-    label: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()  # the default first, then what stands in where a cohort has none; empty: any
     mask: tuple[str, ...] = ()
-    not_scans: tuple[str, ...] = ()
-    """What the scans' patterns would fit as well."""
-    labelled: bool = False
-    """Every case should have a label."""
-    volumes: bool = False
-    """The sequences are the volumes of one 4D file, in the order of `modalities`."""
-    case: str = "[^/]+"
-    """Regular expression of {case}."""
+    label: tuple[str, ...] = ()
+    labelled: bool = False  # every case should have a label
+    not_scans: tuple[str, ...] = ()  # what the scans' patterns would fit as well
+    volumes: bool = False  # a scan is a 4D file, with the sequences in the order of `modalities`
+    case: str = "[^/]+"  # regular expression of {case}
+
+    def scans(self, modality: str) -> list[str]:
+        """Return the patterns of the scans of a sequence."""
+        return [pattern.replace("{modality}", modality) for pattern in self.image]
 
 
-MASK_SUFFIXES = ("_mask", "_brain_mask", "_bet_mask", "_bet", "_brain")
-LABEL_SUFFIXES = ("_label", "_lesion", "_lesion_mask", "_seg")
+def _beside(ends: Sequence[str], folder: str) -> tuple[str, ...]:
+    """Return patterns of what lies beside its scan with an ending, or in a folder of its own with or without one."""
+    places = {"{folder}": ends, f"{{folder}}{folder}/": (*ends, ""), f"{{parent}}{folder}/": (*ends, "")}
+    return tuple(place + name + end for place in places for name in ("{name}", "{start}") for end in places[place])
 
 
-def _beside(folder: str, suffixes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return where the folder layout looks for a mask or label: beside its scan, and in a folder of such files."""
-    folders = (f"{{folder}}{folder}/", f"{{parent}}{folder}/")
-    names = ("{name}", "{start}")
-    return tuple(f"{{folder}}{name}{suffix}" for name in names for suffix in suffixes) + tuple(
-        f"{place}{name}{suffix}" for place in folders for name in names for suffix in (*suffixes, "")
-    )
-
-
+MASKS = ("_mask", "_brain_mask", "_bet_mask", "_bet", "_brain")
+LABELS = ("_lesion", "_lesion_mask", "_label", "_seg")
 LAYOUTS = {
     "folder": Layout(
-        image=("{case}_{modality}", "{case}-{modality}"),
-        mask=_beside("masks", MASK_SUFFIXES),
-        label=_beside("labels", LABEL_SUFFIXES),
-        not_scans=("**/masks/**", "**/labels/**", *(f"**/*{suffix}" for suffix in MASK_SUFFIXES + LABEL_SUFFIXES)),
-        case=".+",  # so that scans of the same name in several folders are several cases
+        ("{case}_{modality}", "{case}-{modality}"),  # without --modality: {case}, that is every file
+        mask=_beside(MASKS, "masks"),
+        label=_beside(LABELS, "labels"),
+        not_scans=("**/masks/**", "**/labels/**", *(f"**/*{end}" for end in MASKS + LABELS)),
+        case=".+",  # with the folders, so that scans of one name in several folders are several cases
     ),
     "bids": Layout(
-        image=("sub-*/**/anat/{case}_*{modality}",),
-        modalities=("T2w", "FLAIR", "T1w"),
+        ("sub-*/**/anat/{case}_*{modality}",),
+        ("T2w", "FLAIR", "T1w"),
         mask=("derivatives/**/{start}_desc-brain_mask", "derivatives/**/{case}_desc-brain_mask"),
-        label=(
-            "derivatives/**/{case}_label-lesion_mask",
-            "derivatives/**/{case}_desc-lesion_mask",
-            "derivatives/**/{case}_*lesion*",
-        ),
+        label=tuple(f"derivatives/**/{{case}}_{end}" for end in ("label-lesion_mask", "desc-lesion_mask", "*lesion*")),
         case="sub-[^_/]+(?:_ses-[^_/]+)?",
     ),
     "brats2017": Layout(
-        image=("**/{case}/{case}_{modality}",),
-        modalities=("t2", "flair", "t1", "t1ce"),
-        label=("**/{case}/{case}_seg",),
-        labelled=True,
+        ("**/{case}/{case}_{modality}",), ("t2", "flair", "t1", "t1ce"), label=("**/{case}/{case}_seg",), labelled=True
     ),
     "isles2015": Layout(
-        image=("**/{case}/VSD.Brain*.MR_{modality}.*/VSD.Brain*.MR_{modality}.*",),
-        modalities=("T2", "Flair", "T1", "DWI"),
+        ("**/{case}/VSD.Brain*.MR_{modality}.*/VSD.Brain*.MR_{modality}.*",),
+        ("T2", "Flair", "T1", "DWI"),
         label=("**/{case}/VSD.Brain*.OT.*/VSD.Brain*.OT.*",),
         labelled=True,
     ),
     "hcp": Layout(
-        image=("**/{case}/T1w/{modality}_acpc_dc_restore_brain",),
-        modalities=("T2w", "T1w"),
-        mask=("**/{case}/T1w/brainmask_fs",),
+        ("**/{case}/T1w/{modality}_acpc_dc_restore_brain",), ("T2w", "T1w"), mask=("**/{case}/T1w/brainmask_fs",)
     ),
     "ixi": Layout(
-        image=("**/{case}-{modality}", "**/{case}_{modality}"),
-        modalities=("T2", "T1", "PD", "MRA"),
-        mask=tuple(f"**/{name}{suffix}" for name in ("{name}", "{case}") for suffix in MASK_SUFFIXES)
-        + ("**/masks/{name}", "**/masks/{case}"),
+        ("**/{case}-{modality}", "**/{case}_{modality}"),
+        ("T2", "T1", "PD", "MRA"),
+        mask=("**/masks/{name}", *(f"**/{name}{end}" for name in ("{name}", "{case}") for end in MASKS)),
         not_scans=("**/masks/**",),
     ),
     "msd": Layout(
-        image=("**/imagesTr/{case}",),
-        modalities=("FLAIR", "T1w", "T1gd", "T2w"),
+        ("**/imagesTr/{case}",),
+        ("FLAIR", "T1w", "T1gd", "T2w"),
         label=("**/labelsTr/{case}",),
         labelled=True,
         volumes=True,
     ),
 }
 
-PLACEHOLDERS = ("{case}", "{folder}", "{parent}", "{name}", "{start}")
-WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-TOKEN = re.compile("(" + "|".join(map(re.escape, (*WILDCARDS, *PLACEHOLDERS))) + ")")
+TOKENS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+TOKENS |= dict.fromkeys(("{case}", "{folder}", "{parent}", "{name}", "{start}"), ".*")
+"""What stands for something in a pattern, and the regular expression of what it may be."""
+TOKEN = re.compile("(" + "|".join(map(re.escape, TOKENS)) + ")")
 
-Scans = dict[str, list[str]]
-"""Files, by their path below the directory without .nii or .nii.gz, of each case."""
+Files = dict[str, Path]  # NIfTI files by their stem: the path below the directory without .nii or .nii.gz
+Cases = dict[str, list[str]]  # stems by case
 
 
 def index_cohort(
@@ -144,58 +129,195 @@ def index_cohort(
         layout: a name in LAYOUTS.
         output: the datalist.
         modalities: the channels of a scan, in this order; the layout's default when empty.
-        healthy: list no labels, and make the split `training` by default.
+        healthy: list no labels, and name the split `training` by default.
         split: name of the split; `test` by default, for healthy scans `training`.
-        image: patterns that replace the layout's, one for each channel.
-        label: pattern of the lesion labels that replaces the layout's.
-        mask: pattern of the brain masks that replaces the layout's.
+        image: patterns instead of the layout's, one for each channel.
+        label: pattern of the lesion labels instead of the layout's.
+        mask: pattern of the brain masks instead of the layout's.
 
     Raises:
-        UsageError: where the arguments do not fit each other or the directory, no case is found, or the output cannot
-            be written.
+        UsageError: where the arguments do not fit the directory or each other, or the output cannot be written.
     """
     if not Path(directory).is_dir():
         raise UsageError(f"{directory}: there is no such folder")
-    scheme = _layout(layout)
     if healthy and label:
         raise UsageError("--label does not go with --healthy, which lists no labels")
-    if image and modalities:
-        raise UsageError("--image does not go with --modality: each pattern is a channel already")
-    for pattern in image:
-        if "{case}" not in pattern:
-            raise UsageError(f"--image {pattern}: it needs {{case}} where the case's name stands")
-    wanted = [*image] or [_modality(layout, name) for name in modalities]
-    if image:
-        scheme = replace(scheme, not_scans=(), volumes=False, case=Layout.case)
-    patterns = {name: (name,) for name in image} or _channels(scheme, wanted)
-    labelled = scheme.labelled or label is not None
-    splits = _existing(Path(output))
+    scheme, wanted = _scheme(layout, modalities, image)
+    splits = _splits_of(Path(output))
+    files = _files(Path(directory).resolve())
+    found = {modality: _scans(files, scheme, modality) for modality in scheme.modalities}
+    wanted = wanted or [next(filter(found.get, found), scheme.modalities[0])]
+    cases = _complete(found, wanted, scheme)
+    masks = _companions("mask", scheme, mask, cases, files)
+    labels = {} if healthy else _companions("label", scheme, label, cases, files)
 
-    root = Path(directory).resolve()
-    files = _files(root)
-    found = {channel: _scans(files, patterns[channel], scheme) for channel in patterns}
-    wanted = wanted or [_default(found)]
-    cases = _complete(found, wanted, patterns)
-    labels = {} if healthy else _companions("label", (label,) if label else scheme.label, files, cases, labelled)
-    masks = _companions("mask", (mask,) if mask else scheme.mask, files, cases, False)
-    for role, pattern, companions in (("label", label, labels), ("mask", mask, masks)):
-        if pattern and cases and not companions:
-            raise UsageError(f"--{role} {pattern}: it fits no file of the {len(cases)} cases in {directory}")
-    try:
-        folder = Path(output).parent.resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        images = {case: [files[stem] for stem in stems] for case, stems in cases.items()}
+    folder = Path(output).parent.resolve()
+    entries: list[Entry] = []
+    for case, stems in tqdm(cases.items(), "indexing", unit="scan", disable=None):
+        channels = [files[stem] for stem in stems]
         if scheme.volumes:
-            images = _extracted(images, [scheme.modalities.index(name) for name in wanted], wanted, folder / "volumes")
-        if not images:
-            looked_for = ", ".join(_shown(pattern) for channel in wanted for pattern in patterns[channel])
-            raise UsageError(f"{directory}: no case of the layout `{layout}`; looked for {looked_for}")
-        splits[split or ("training" if healthy else "test")] = [
-            _entry([*channels], labels.get(case), masks.get(case), files, folder) for case, channels in images.items()
-        ]
-        partial = Path(output).with_name(f".{Path(output).name}.partial")
+            try:
+                channels = [_volume(files[stems[0]], case, name, scheme, folder / "volumes") for name in wanted]
+            except Exception as error:  # nibabel raises whatever the damaged bytes lead to
+                logger.warning("%s is left out: %s: %s", case, files[stems[0]], reason_of(error))
+                continue
+        paths = [_path_from(folder, file) for file in channels]
+        entry: Entry = {"image": paths if len(paths) > 1 else paths[0]}
+        others = {"mask": masks.get(case), "label": labels.get(case)}
+        entries.append(entry | {role: _path_from(folder, files[stem]) for role, stem in others.items() if stem})
+    if not entries:
+        patterns = [_stem(pattern) for modality in wanted for pattern in scheme.scans(modality)]
+        raise UsageError(f"{directory}: no case of layout `{layout}`; looked for {' or '.join(patterns)}.nii[.gz]")
+    splits[split or ("training" if healthy else "test")] = entries
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{Path(output).name}.partial"
         partial.write_text(json.dumps(splits, indent=1) + "\n", encoding="utf-8")
         partial.replace(output)
     except OSError as error:
-        raise UsageError(f"{output}: it cannot be written ({error.strerror or error})") from error
-    return {name: entries for name, entries in splits.items() if isinstance(entries, list)}
+        raise UsageError(f"{output}: it cannot be written ({error.strerror})") from error
+    return {name: listed for name, listed in splits.items() if isinstance(listed, list)}
+
+
+def _scheme(name: str, modalities: Sequence[str], image: Sequence[str]) -> tuple[Layout, list[str]]:
+    """Return a layout, with a user's own patterns of scans in it, and the channels asked for as it spells them."""
+    if name not in LAYOUTS:
+        nearest = difflib.get_close_matches(name, LAYOUTS, n=1, cutoff=0.0)[0]
+        raise UsageError(f"unknown layout `{name}`; the nearest known one is `{nearest}` of {', '.join(LAYOUTS)}")
+    layout = LAYOUTS[name]
+    if image and modalities:
+        raise UsageError("--image does not go with --modality, for each of its patterns is a channel already")
+    if image:
+        if any("{case}" not in pattern for pattern in image):
+            raise UsageError(f"--image {' '.join(image)}: each pattern needs {{case}} where the case's name stands")
+        own = replace(layout, image=("{modality}",), modalities=(*image,))  # each pattern is a sequence's name as well
+        return replace(own, not_scans=(), volumes=False, case=Layout.case), [*image]
+    if not layout.modalities:  # any sequence, or every file
+        layout = layout if modalities else replace(layout, image=("{case}",))
+        return replace(layout, modalities=(*modalities,) or ("scan",)), [*modalities]
+    known = {_plain(modality): modality for modality in layout.modalities}
+    for modality in modalities:
+        if _plain(modality) not in known:
+            raise UsageError(f"unknown modality `{modality}` of {name}; it has {', '.join(layout.modalities)}")
+    return layout, [known[_plain(modality)] for modality in modalities]
+
+
+def _plain(modality: str) -> str:
+    """Return a sequence's name in lower case, T2w the same as T2."""
+    return modality.lower().removesuffix("w")
+
+
+def _splits_of(output: Path) -> dict[str, Any]:
+    """Return what a datalist holds already."""
+    try:
+        content = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict):
+        raise UsageError(f"{output}: it is there already and is no datalist; choose another file")
+    return content
+
+
+def _files(root: Path) -> Files:
+    """Return the NIfTI files below a folder; hidden ones are leftovers of archives or of version control."""
+    paths = sorted(path.relative_to(root) for suffix in SUFFIXES for path in root.rglob(f"*{suffix}"))
+    visible = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
+    return {_stem(path.as_posix()): root / path for path in visible if (root / path).is_file()}
+
+
+def _stem(path: str) -> str:
+    return re.sub(r"\.nii(\.gz|\*)?$", "", path)
+
+
+def _expression(pattern: str, known: Mapping[str, str] | None = None) -> str:
+    """Return a pattern as a regular expression of stems, given the texts of placeholders."""
+    meaning = TOKENS | {token: re.escape(text) for token, text in (known or {}).items()}
+    return "".join(meaning.get(token, re.escape(token)) for token in TOKEN.split(_stem(pattern)))
+
+
+def _matches(expression: str, stems: Iterable[str]) -> list[re.Match[str]]:
+    compiled = re.compile(expression, re.IGNORECASE)
+    return [match for stem in stems if (match := compiled.fullmatch(stem))]
+
+
+def _scans(files: Files, scheme: Layout, modality: str) -> Cases:
+    """Return the scans of one sequence."""
+    others = {match.string for pattern in scheme.not_scans for match in _matches(_expression(pattern), files)}
+    cases: Cases = {}
+    for pattern in scheme.scans(modality):
+        start, *rest = (_expression(part) for part in _stem(pattern).split("{case}"))
+        expression = f"{start}(?P<case>{scheme.case})" + "(?P=case)".join(rest)
+        for match in _matches(expression, files):
+            if match.string not in others:
+                cases.setdefault(match["case"], []).append(match.string)
+    return cases
+
+
+def _complete(found: Mapping[str, Cases], wanted: Sequence[str], scheme: Layout) -> Cases:
+    """Return the cases that have all channels, with one file for each; the others are named."""
+    cases: Cases = {}
+    for case in sorted({case for cases in found.values() for case in cases}):
+        missing = [_stem(scheme.scans(modality)[0]) for modality in wanted if case not in found[modality]]
+        if missing:
+            logger.warning("%s is left out: no %s.nii[.gz]", case, " and no ".join(missing).replace("{case}", case))
+        else:
+            cases[case] = [_one_of(found[modality][case], case) for modality in wanted]
+    return cases
+
+
+def _one_of(stems: Sequence[str], case: str) -> str:
+    """Return the shortest stem, which has the fewest additions; the others are named."""
+    first, *others = sorted(stems, key=lambda stem: (len(stem), stem))
+    if others:
+        logger.warning("%s: %s is taken, and not %s", case, first, ", ".join(others))
+    return first
+
+
+def _companions(role: str, scheme: Layout, own: str | None, cases: Cases, files: Files) -> dict[str, str]:
+    """Return masks or labels by case; cases without one that they should have are named."""
+    found: dict[str, str] = {}
+    known = {case: _placeholders(case, scan) for case, (scan, *_) in cases.items()}
+    patterns: tuple[str, ...] = (own,) if own else getattr(scheme, role)
+    others = files.keys() - {scan for scans in cases.values() for scan in scans}
+    for pattern in patterns:
+        # What fits any case is sought first, so that few files are held against the pattern of each case.
+        fitting = [match.string for match in _matches(_expression(pattern), others)]
+        for case in [case for case in cases if fitting and case not in found]:
+            stems = [match.string for match in _matches(_expression(pattern, known[case]), fitting)]
+            if stems:
+                found[case] = _one_of(stems, case)
+    if own and cases and not found:
+        raise UsageError(f"--{role} {own}: no file fits it for any of the {len(cases)} cases")
+    if own or (found if role == "mask" else scheme.labelled):
+        for case in sorted(cases.keys() - found):
+            missing = "".join(known[case].get(token, token) for token in TOKEN.split(_stem(patterns[0])))
+            logger.warning("%s has no %s: no %s.nii[.gz]", case, role, missing)
+    return found
+
+
+def _placeholders(case: str, scan: str) -> dict[str, str]:
+    folder, _, name = scan.rpartition("/")
+    parent, _, _ = folder.rpartition("/")
+    known = {"{case}": case, "{name}": name, "{start}": name.rpartition("_")[0] or name}
+    return known | {"{folder}": folder and f"{folder}/", "{parent}": parent and f"{parent}/"}
+
+
+def _volume(source: Path, case: str, modality: str, scheme: Layout, folder: Path) -> Path:
+    """Return the file of one volume of a 4D file, written unless it is there."""
+    file = folder / f"{case}_{_plain(modality)}.nii.gz"
+    if not file.exists():  # it gets its name when it is whole
+        image, number = nib.nifti1.load(source), scheme.modalities.index(modality)
+        if image.ndim != 4 or number >= image.shape[3]:
+            raise ScanError(f"its shape is {image.shape}, without a volume {number + 1}")
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{file.name}"
+        write(copy_of(image.slicer[..., number : number + 1]), partial)
+        partial.replace(file)
+    return file
+
+
+def _path_from(folder: Path, file: Path) -> str:
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:  # on another drive of Windows
+        return file.as_posix()

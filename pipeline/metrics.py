@@ -118,7 +118,7 @@ def edge_of(bins: np.ndarray, bits: int) -> np.ndarray:
 def dice_of_splits(chosen: ScoreHistograms, measured: ScoreHistograms) -> np.ndarray:
     """Return the Dice of each split (R,): the best threshold of its `chosen` cases, on its `measured` cases.
 
-    The two have the same bins; a threshold is a bin.
+    The two have the same bins; a threshold is a bin. NaN where a part has no positives.
     """
     everything = chosen.positives + chosen.negatives + measured.positives + measured.negatives
     used = np.flatnonzero(everything.any(0))[::-1]
@@ -126,6 +126,8 @@ def dice_of_splits(chosen: ScoreHistograms, measured: ScoreHistograms) -> np.nda
     def dice(histograms: ScoreHistograms) -> np.ndarray:
         true, false = (np.cumsum(c[:, used], 1, np.float64) for c in (histograms.positives, histograms.negatives))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.nan_to_num(2 * true / (true + false + true[:, -1:]))
+            return np.where(true[:, -1:] > 0, 2 * true / (true + false + true[:, -1:]), np.nan)
 
-    return dice(measured)[np.arange(len(chosen.positives)), dice(chosen).argmax(1)]
+    best = np.nan_to_num(dice(chosen)).argmax(1)
+    possible = chosen.positives.any(1)
+    return np.where(possible, dice(measured)[np.arange(len(best)), best], np.nan)

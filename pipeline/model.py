@@ -1,6 +1,7 @@
 """A trained model: its network and all that was fixed when it was trained."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,4 +58,11 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
     with open(weights, "rb") as stream:
         fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()
     settings = settings_of(configuration.read_text(encoding="utf-8"))
+    trained_with = weights.with_suffix(".json")
+    if trained_with.is_file():
+        for key, value in json.loads(trained_with.read_text(encoding="utf-8")).items():
+            if settings[key] != value:
+                raise UsageError(
+                    f"{weights}: trained with {key} = {value}, but configs/train.yaml says {settings[key]}"
+                )
     return Model(network, parser.get_parsed_content("preprocessing"), settings, chosen, fingerprint)

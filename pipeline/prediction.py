@@ -102,13 +102,16 @@ class ScanEvaluator(Evaluator):
 
     def _predict(self, index: int, result: Result) -> None:
         """Predict one case, aside first: its folder appears when all of it is there."""
-        case = self.cases[index]
-        check_scan(case.entry)
+        case, started = self.cases[index], time.monotonic()
+        check_scan(case.entry, self.model.settings["channels"])
         folder, partial = self.output / case.name, self.output / f".{case.name}.partial"
         hashes = self._hashes(case)
-        if folder.exists() and not self.overwrite:
-            if _hashes_in(folder) == hashes:
-                result.status = "already done"
+        there = _record_in(folder)
+        if folder.exists() and there is None:
+            raise ScanError(f"{folder} is there already and was not made by predict; choose another --output")
+        if there is not None and not self.overwrite:
+            if there["hashes"] == hashes:
+                result.status, result.warnings = "already done", there["warnings"]
                 return
             raise ScanError(
                 f"{folder} holds other results (another scan, mask or model); give --overwrite to replace them"
@@ -118,6 +121,7 @@ class ScanEvaluator(Evaluator):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         write_case(partial, case, scores)
+        result.seconds = round(time.monotonic() - started, 3)
         record = asdict(result) | {"hashes": hashes, "version": __version__}
         (partial / "case.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
         if folder.exists():
@@ -152,10 +156,12 @@ def _sha256(file: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hashes_in(folder: Path) -> Any:
+def _record_in(folder: Path) -> dict[str, Any] | None:
+    """Return the record of a case's folder, None where it is not one that prediction made."""
     try:
-        return json.loads((folder / "case.json").read_text(encoding="utf-8"))["hashes"]
-    except (OSError, ValueError, KeyError, TypeError):
+        record: dict[str, Any] = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        return record if {"hashes", "warnings"} <= record.keys() else None
+    except (OSError, ValueError, AttributeError):
         return None
 
 

@@ -40,13 +40,14 @@ def find_cases(inputs: Sequence[str | Path], masks: Sequence[str | Path] = ()) -
     Raises:
         UsageError: where an input is not there, nothing is found, or the masks do not fit the scans.
     """
-    mask_folder = Path(masks[0]) if len(masks) == 1 and Path(masks[0]).is_dir() else None
+    mask_folder = Path(masks[0]).resolve() if len(masks) == 1 and Path(masks[0]).is_dir() else None
     entries = [entry for path in inputs for entry in _entries(Path(path), mask_folder)]
     if not entries:
         raise UsageError(f"no scan found in {', '.join(map(str, inputs))}; scans end in {' or '.join(SUFFIXES)}")
     names = _names([Path(files[0]) for files in (_images(entry) for entry in entries)])
     if mask_folder is not None:
-        entries = [{**entry, "mask": _mask_in(mask_folder, name)} for entry, name in zip(entries, names, strict=True)]
+        found = _masks_in(mask_folder, names)
+        entries = [{**entry, "mask": found[name]} for entry, name in zip(entries, names, strict=True)]
     elif masks:
         if len(masks) != len(entries):
             raise UsageError(
@@ -63,9 +64,9 @@ def _images(entry: Entry) -> list[str]:
 def _entries(path: Path, mask_folder: Path | None) -> list[Entry]:
     if path.is_dir():
         files = sorted(file for suffix in SUFFIXES for file in path.rglob(f"*{suffix}"))
-        return [
-            {"image": str(file)} for file in files if mask_folder is None or mask_folder not in file.absolute().parents
-        ]
+        # Neither masks nor what prediction wrote before are scans.
+        files = [file for file in files if not (file.parent / "case.json").exists()]
+        return [{"image": str(file)} for file in files if mask_folder not in file.resolve().parents]
     if path.suffix == ".json" and path.is_file():
         return [entry for entries in read_datalist(path).values() for entry in entries]
     if not path.exists():
@@ -85,8 +86,8 @@ def _names(files: Sequence[Path]) -> list[str]:
         ]
         depth += 1
     if len(set(names)) < len(names):
-        twice_given = next(file for file, name in zip(files, names, strict=True) if names.count(name) > 1)
-        raise UsageError(f"{twice_given} is given twice")
+        given = next(file for file, name in zip(files, names, strict=True) if names.count(name) > 1)
+        raise UsageError(f"{given}: it is given twice, or as .nii and as .nii.gz; give it once")
     return names
 
 
@@ -99,28 +100,60 @@ def _parents(file: Path, depth: int) -> list[str]:
     return [_stem(Path(part)) for part in file.absolute().parts[1:-1][-depth:]]
 
 
-def _mask_in(folder: Path, name: str) -> str:
-    """Return the mask of a case in a folder."""
+def _masks_in(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the mask of each case in a folder: no mask serves two cases."""
     files = sorted(file for suffix in SUFFIXES for file in folder.glob(f"*{suffix}"))
-    for start in (name, name.rpartition("_")[0]):
-        fitting = [file for file in files if start and re.match(rf"{re.escape(start)}(?![A-Za-z0-9])", file.name)]
-        if len(fitting) == 1:
-            return str(fitting[0])
-        if fitting:
+
+    def starting(start: str) -> list[Path]:
+        return [file for file in files if start and re.match(rf"{re.escape(start)}(?![A-Za-z0-9])", file.name)]
+
+    # A file that fits a longer case name belongs to that case alone.
+    own = {name: [file for file in starting(name) if not _fits_longer(file, name, names)] for name in names}
+    taken = {file for fitting in own.values() for file in fitting}
+    masks: dict[str, str] = {}
+    for name in names:
+        fitting = own[name] or [file for file in starting(name.rpartition("_")[0]) if file not in taken]
+        if not fitting:
+            raise UsageError(f"{folder}: no mask for the scan {name}; its name must start with {name}")
+        if len(fitting) > 1:
             raise UsageError(f"{folder}: {len(fitting)} masks fit the scan {name}, such as {fitting[0].name}")
-    raise UsageError(f"{folder}: no mask for the scan {name}; its name must start with {name}")
+        masks[name] = str(fitting[0])
+    twice = [name for name, number in Counter(masks.values()).items() if number > 1]
+    if twice:
+        raise UsageError(f"{twice[0]}: it fits several scans; name each mask by the whole name of its scan")
+    return masks
 
 
-def check_scan(entry: Entry) -> None:
-    """Check by their headers that a scan's files are 3D NIfTI on one grid.
+def _fits_longer(file: Path, name: str, names: Sequence[str]) -> bool:
+    return any(len(other) > len(name) and file.name.startswith(other) for other in names)
+
+
+def check_scan(entry: Entry, channels: int | None = None) -> None:
+    """Check by their headers that a scan's files are 3D NIfTI on one grid, with its mask and its label.
 
     Raises:
-        ScanError: which says what is wrong and what to do, without the file's name.
+        ScanError: which names the file that is wrong, what is wrong with it and what to do.
     """
-    images = [read_header(file) for file in _images(entry)]
-    for file, image in zip(_images(entry)[1:], images[1:], strict=True):
-        if image.shape[:3] != images[0].shape[:3] or not np.allclose(image.affine, images[0].affine, atol=1e-3):
-            raise ScanError(f"its channel {Path(file).name} lies on another grid; resample the channels to one grid")
+    images = _images(entry)
+    if channels is not None and len(images) != channels:
+        raise ScanError(
+            f"it has {len(images)} channels, but the model {channels}; give a datalist with `image` as a list"
+        )
+    first = _named_header(images[0])
+    others = [("channel", file) for file in images[1:]] + [
+        (key, entry[key]) for key in ("mask", "label") if key in entry
+    ]
+    for role, file in others:
+        other = _named_header(file)
+        if other.shape[:3] != first.shape[:3] or not np.allclose(other.affine, first.affine, atol=1e-2):
+            raise ScanError(f"its {role} {Path(file).name} lies on another grid; resample it to the scan's grid")
+
+
+def _named_header(file: str) -> nib.nifti1.Nifti1Image:
+    try:
+        return read_header(file)
+    except ScanError as error:
+        raise ScanError(f"{Path(file).name}: {error}") from error
 
 
 def read_header(file: str | Path) -> nib.nifti1.Nifti1Image:

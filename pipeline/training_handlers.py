@@ -1,5 +1,6 @@
 """The handlers of the training engine: what a run leaves behind, when it stops, how it is taken up again."""
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -60,6 +61,7 @@ class Checkpoints:
         model_file: where the weights of the last epoch are written.
         objective, optimizer: what is saved.
         interval: epochs between two checkpoints.
+        settings: what the weights depend on, written beside them.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class Checkpoints:
         objective: CEVAEObjective,
         optimizer: torch.optim.Optimizer,
         interval: int = 10,
+        settings: dict[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.model_file = Path(model_file)
         self.objective = objective
         self.optimizer = optimizer
         self.interval = interval
+        self.settings = settings or {}
 
     def _content(self, trainer: Engine) -> dict[str, Any]:
         return {"network": self.objective.network, "optimizer": self.optimizer, "trainer": trainer}
@@ -88,7 +92,13 @@ class Checkpoints:
             global_step_transform=lambda engine, _: engine.state.epoch,
         )
         trainer.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
-        trainer.add_event_handler(Events.COMPLETED, lambda _: save_weights(self.objective.network, self.model_file))
+        trainer.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _finish(self, trainer: Engine) -> None:
+        """Write the settings first: where the weights are, training has ended."""
+        self.model_file.parent.mkdir(parents=True, exist_ok=True)
+        self.model_file.with_suffix(".json").write_text(json.dumps(self.settings, indent=1), encoding="utf-8")
+        save_weights(self.objective.network, self.model_file)
 
     def resume(self, trainer: Any) -> int:
         """Load the newest checkpoint that is whole, and return its epoch; 0 where there is none."""

@@ -51,6 +51,10 @@ class BrainMask(Transform):
         values = image[image != 0]
         if values.size == image.size:  # no background at all
             return False
+        if (
+            np.mean(values < 0) > 0.01
+        ):  # grey levels around 0, with a background of exactly 0: normalised after stripping
+            return True
         dark_share = np.mean(values < self.dark * np.percentile(values, 95))
         places = ndimage.find_objects((image != 0).astype(np.uint8))[0]
         length = max((place.stop - place.start) * side for place, side in zip(places, spacing, strict=True))

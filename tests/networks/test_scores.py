@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from networks import CEVAE, kl_divergence, reconstruction_error, score_slices
-from networks.scores import median_filter, polarised_residual
+from networks.scores import check_score_options, median_filter, polarised_residual
 
 
 def make_network(channels: int = 1, size: int = 64) -> CEVAE:
@@ -128,8 +128,10 @@ def test_polarity_by_hand() -> None:
     assert polarised_residual(x, g, "bright").flatten().tolist() == [2, 0, 0]
     assert polarised_residual(x, g, "dark").flatten().tolist() == [0, 3, 0]
     assert polarised_residual(x, g, "both").flatten().tolist() == [2, 3, 0]
+    with pytest.raises(ValueError, match="odd number"):
+        check_score_options("both", 4)
     with pytest.raises(ValueError, match="bright, dark, both"):
-        polarised_residual(x, g, "light")
+        check_score_options("light", 3)
 
 
 @pytest.mark.parametrize("median", [1, 3])

@@ -1,5 +1,7 @@
 """Baselines by hand: z-scores, their median, and the distance from the training scans at the same voxel."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from scipy import ndimage
 
 from pipeline.baselines import SOFTENING, Baselines
 from pipeline.model import Model, load_model
+from pipeline.scoring import SliceScorer, score_scan
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def test_all_four_are_as_by_hand(model: Model, tmp_path: Path) -> None:
     training = [{"image": str(save_scan(tmp_path / f"{i}.nii.gz", ball(seed=i)))} for i in range(4)]
     scan = ball(seed=9)
     item = model.preprocessing({"image": str(save_scan(tmp_path / "scan.nii.gz", scan))})
-    maps = Baselines(training, model.preprocessing, "axial")(item)
+    maps = Baselines(training, model)(item)
     zs = np.stack([z_of(ball(seed=i)) for i in range(4)])
     expected = (z_of(scan) - zs.mean(0)) / (zs.std(0) + SOFTENING)
     assert maps["intensity"] == pytest.approx(z_of(scan), abs=1e-5)
@@ -38,19 +41,36 @@ def test_all_four_are_as_by_hand(model: Model, tmp_path: Path) -> None:
 
 def test_dark_lesions_turn_the_sign(model: Model, tmp_path: Path) -> None:
     item = model.preprocessing({"image": str(save_scan(tmp_path / "scan.nii.gz", ball()))})
-    bright, dark = (Baselines([], model.preprocessing, "axial", sign)(item) for sign in (1.0, -1.0))
+    bright, dark = (
+        Baselines([], replace(model, settings={**model.settings, "polarity": polarity}))(item)
+        for polarity in ("bright", "dark")
+    )
     assert np.array_equal(bright["intensity"], -dark["intensity"])
 
 
 def test_voxelwise_z_needs_one_grid(model: Model, tmp_path: Path) -> None:
     small, large = save_scan(tmp_path / "a.nii.gz", ball()), save_scan(tmp_path / "b.nii.gz", ball((44, 48, 36)))
-    mixed = Baselines([{"image": str(small)}, {"image": str(large)}], model.preprocessing, "axial")
+    mixed = Baselines([{"image": str(small)}, {"image": str(large)}], model)
     assert mixed.reason == "the training scans lie on different grids"
-    one = Baselines([{"image": str(small)}], model.preprocessing, "axial")
+    one = Baselines([{"image": str(small)}], model)
     maps = one(model.preprocessing({"image": str(large)}))
-    assert set(maps) == {"intensity", "intensity_median"}
+    assert set(maps) == {"intensity", "intensity_median", "intensity_same_path"}
     assert one.reason == "the test scans lie on another grid than the training scans"
 
 
 def test_without_training_scans_there_is_a_reason(model: Model) -> None:
-    assert Baselines([], model.preprocessing, "axial").reason == "the datalist has no training scans"
+    assert Baselines([], model).reason == "the datalist has no training scans"
+
+
+def test_the_same_path_is_recommended_of_a_model_that_reconstructs_nothing(model: Model, tmp_path: Path) -> None:
+    nothing = load_model_of_zeros(model)
+    item = model.preprocessing({"image": str(save_scan(tmp_path / "scan.nii.gz", ball()))})
+    recommended = score_scan(nothing, item, SliceScorer(polarity="bright")).maps["recommended"]
+    assert Baselines([], model)(item)["intensity_same_path"] == pytest.approx(recommended, abs=1e-6)
+
+
+def load_model_of_zeros(model: Model) -> Model:
+    network = copy.deepcopy(model.network)
+    for parameter in network.decoder.parameters():
+        parameter.zero_()
+    return replace(model, network=network)

@@ -1,5 +1,6 @@
 """The command line: statuses, messages, and no tracebacks for what people get wrong."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from helpers import SMALL, ball, save_scan
 
 from pipeline import __version__
+from pipeline.cohort import read_datalist
 from pipeline.command_line import main
 
 
@@ -74,3 +76,18 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_existing_folder_is_not_used_for_the_demo(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     assert main(["demo", "--output", str(tmp_path)]) == 2
+
+
+def test_training_that_left_scans_out_gives_status_1(cohort: Path, run: Path, tmp_path: Path) -> None:
+    splits = read_datalist(cohort)
+    (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
+    splits["training"].append({"image": str(tmp_path / "bad.nii.gz")})
+    (tmp_path / "datalist.json").write_text(json.dumps(splits))
+    command = ["train", "--data", str(tmp_path / "datalist.json"), "--output", str(tmp_path / "run"), "--set", *SMALL]
+    assert main([*command, "--device", "cpu"]) == 1
+    assert "bad.nii.gz" in (tmp_path / "run" / "left_out.json").read_text()
+
+
+def test_index_lists_a_folder(cohort: Path, tmp_path: Path) -> None:
+    assert main(["index", str(cohort.parent), "--layout", "folder", "--output", str(tmp_path / "d.json")]) == 0
+    assert len(read_datalist(tmp_path / "d.json")["test"]) == 8

@@ -84,3 +84,21 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str
         file.write_text(content)
     with pytest.raises(UsageError, match="cannot be read as YAML"):
         training_configuration(str(file))
+
+
+def test_a_file_as_yaml_dump_writes_it_is_understood(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "features:\n- 8\n- 8\n- 16\n- 16\n\ncoarse_noise:\n\n  resolution: 8\n  strength: [0.1, 0.5]\nepochs: 7\n"
+    )
+    settings = settings_of(training_configuration(str(file)))
+    assert settings["features"] == [8, 8, 16, 16]
+    assert settings["coarse_noise"] == {"resolution": 8, "strength": [0.1, 0.5]}
+    assert settings["epochs"] == 7
+
+
+@pytest.mark.parametrize("content", ["epochs: many", "features: [a, b, c, d]", "batch_size: 64.0", "seed: -1"])
+def test_wrong_values_in_a_file_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "mine.yaml").write_text(content)
+    with pytest.raises(UsageError, match="must"):
+        training_configuration(str(tmp_path / "mine.yaml"))

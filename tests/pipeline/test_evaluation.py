@@ -144,3 +144,29 @@ def test_the_bundle_command_gives_the_same_numbers(run: Path, cohort: Path, tmp_
     ]
     subprocess.run(command, check=True, cwd=BUNDLE.parents[1], capture_output=True)
     assert json.loads((tmp_path / "bundle" / "metrics.json").read_text()) == ours
+
+
+def test_scans_without_any_lesion_give_null_with_a_reason(run: Path, cohort: Path, tmp_path: Path) -> None:
+    entry = read_datalist(cohort)["test"][0]
+    label = nib.nifti1.Nifti1Image.from_filename(entry["label"])
+    nib.save(nib.nifti1.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), tmp_path / "none.nii.gz")
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps({"test": [entry | {"label": str(tmp_path / "none.nii.gz")}] * 6}))
+    evaluate(run, file, tmp_path / "evaluation", device="cpu")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text(), parse_constant=refuse)
+    for key in ("ap", "ap_ci", "dice_20_80", "best_dice"):
+        assert metrics["pixels"]["recommended"][key] is None
+        assert metrics["pixels"]["recommended"][f"{key}_reason"]
+
+
+def test_a_bad_training_scan_does_not_stop_the_evaluation(run: Path, cohort: Path, tmp_path: Path) -> None:
+    splits = read_datalist(cohort)
+    (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
+    splits["training"] = [{"image": str(tmp_path / "bad.nii.gz")}, *splits["training"]]
+    (tmp_path / "datalist.json").write_text(json.dumps(splits))
+    metrics = evaluate(run, tmp_path / "datalist.json", tmp_path / "evaluation", device="cpu")
+    assert metrics["baselines"]["voxelwise_z"]["ap"] is not None

@@ -147,3 +147,50 @@ def test_a_model_that_is_none_is_wrong_usage(run: Path, scans: Path, tmp_path: P
     (unfinished / "models" / "model.pt").write_bytes(b"something else")
     with pytest.raises(UsageError, match="not the weights of this model"):
         predict(unfinished, [scans], tmp_path / "out")
+
+
+def test_a_folder_that_prediction_did_not_make_is_never_removed(run: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    (study / "one").mkdir(parents=True)
+    save_scan(study / "one" / "one.nii.gz", ball())
+    (study / "one" / "notes.txt").write_text("mine")
+    (result,) = predict(run, [study], study, device="cpu", overwrite=True)
+    assert result.status == "failed"
+    assert "not made by predict" in result.reason
+    assert (study / "one" / "one.nii.gz").exists()
+    assert (study / "one" / "notes.txt").read_text() == "mine"
+
+
+def test_maps_written_inside_the_input_folder_are_no_scans(run: Path, scans: Path) -> None:
+    for _ in range(2):
+        assert len(predict(run, [scans], scans / "out", device="cpu")) == 2
+
+
+def test_a_second_run_keeps_the_warnings_of_the_first(run: Path, tmp_path: Path) -> None:
+    save_scan(tmp_path / "wide.nii.gz", ball((72, 72, 20), 34))
+    first, second = (predict(run, [tmp_path / "wide.nii.gz"], tmp_path / "out", device="cpu")[0] for _ in range(2))
+    assert second.status == "already done"
+    assert first.warnings == second.warnings != []
+
+
+def test_too_many_channels_are_named(run: Path, scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.json").write_text(
+        json.dumps({"test": [{"image": [str(scans / "one.nii.gz"), str(scans / "one.nii.gz")]}]})
+    )
+    (result,) = predict(run, [tmp_path / "two.json"], tmp_path / "out", device="cpu")
+    assert "2 channels, but the model 1" in result.reason
+
+
+def test_a_corrupt_mask_is_named(run: Path, scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "mask.nii.gz").write_bytes(b"no mask")
+    (result,) = predict(run, [scans / "one.nii.gz"], tmp_path / "out", [tmp_path / "mask.nii.gz"], device="cpu")
+    assert result.reason.startswith("mask.nii.gz: not a readable NIfTI file")
+
+
+def test_weights_trained_with_other_settings_are_refused(run: Path, scans: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(run, changed)
+    file = changed / "configs" / "train.yaml"
+    file.write_text(file.read_text().replace("field_of_view: 192", "field_of_view: 160"))
+    with pytest.raises(UsageError, match="trained with field_of_view = 192"):
+        predict(changed, [scans], tmp_path / "out")

@@ -138,3 +138,31 @@ def test_channels_on_different_grids_are_refused(tmp_path: Path) -> None:
     second = save_scan(tmp_path / "b.nii.gz", ball(), np.diag([4.0, 4.0, 5.0, 1.0]))
     with pytest.raises(ScanError, match=r"b.nii.gz lies on another grid"):
         check_scan({"image": [str(first), str(second)]})
+
+
+def test_another_patients_mask_is_not_taken(tmp_path: Path) -> None:
+    touch(tmp_path / "scans" / "patient_01.nii.gz", tmp_path / "scans" / "patient_02.nii.gz")
+    touch(tmp_path / "masks" / "patient_01_mask.nii.gz")
+    with pytest.raises(UsageError, match="no mask for the scan patient_02"):
+        find_cases([tmp_path / "scans"], [tmp_path / "masks"])
+
+
+def test_one_mask_does_not_serve_two_scans(tmp_path: Path) -> None:
+    touch(tmp_path / "scans" / "sub-1_T1.nii.gz", tmp_path / "scans" / "sub-1_T2.nii.gz")
+    touch(tmp_path / "masks" / "sub-1_brain.nii.gz")
+    with pytest.raises(UsageError, match="fits several scans"):
+        find_cases([tmp_path / "scans"], [tmp_path / "masks"])
+
+
+def test_a_relative_mask_folder_inside_the_scans_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "w" / "a.nii.gz", tmp_path / "w" / "m" / "a_mask.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    assert [case.name for case in find_cases(["w"], ["w/m"])] == ["a"]
+
+
+@pytest.mark.parametrize("role", ["mask", "label"])
+def test_a_mask_or_label_on_another_grid_is_refused(tmp_path: Path, role: str) -> None:
+    scan = save_scan(tmp_path / "a.nii.gz", ball())
+    other = save_scan(tmp_path / "b.nii.gz", ball(), np.diag([-4.0, 4.0, 4.0, 1.0]))
+    with pytest.raises(ScanError, match=f"its {role} b.nii.gz lies on another grid"):
+        check_scan({"image": str(scan), role: str(other)})

@@ -1,5 +1,6 @@
 """Training: repeatable, resumable, and what it leaves behind."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from helpers import SMALL
 
 from networks import CEVAE
 from pipeline import trainer as trainer_module
+from pipeline.cohort import read_datalist
 from pipeline.configuration import BUNDLE
 from pipeline.errors import UsageError
 from pipeline.training import train
@@ -151,3 +153,25 @@ def test_monais_own_command_trains_a_copy_of_the_bundle(cohort: Path, bank: Path
     ]
     subprocess.run(command, check=True, cwd=BUNDLE.parents[1], capture_output=True)
     assert same(weights(run), weights(bundle))
+
+
+def test_a_refused_setting_leaves_no_run_behind(cohort: Path, tmp_path: Path) -> None:
+    for setting in ("noise=foo", "polarity=brigth", "median=4", "size=70"):
+        with pytest.raises(UsageError):
+            train(cohort, tmp_path / "run", settings=[*SMALL, setting], device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_with_other_scans_is_refused(cohort: Path, run: Path, tmp_path: Path) -> None:
+    splits = read_datalist(cohort)
+    (tmp_path / "other.json").write_text(json.dumps({**splits, "training": splits["training"][:-1]}))
+    with pytest.raises(UsageError, match="other scans"):
+        train(tmp_path / "other.json", run, settings=SMALL, resume=True, seed=1, device="cpu")
+
+
+def test_a_finished_run_is_not_trained_again(cohort: Path, bank: Path, tmp_path: Path) -> None:
+    settings = [*SMALL, "checkpoint_interval=1000"]
+    first = train(cohort, tmp_path / "run", settings=settings, device="cpu", bank=bank)
+    written = (first / "models" / "model.pt").stat().st_mtime_ns
+    train(cohort, tmp_path / "run", settings=settings, resume=True, device="cpu", bank=bank)
+    assert (first / "models" / "model.pt").stat().st_mtime_ns == written

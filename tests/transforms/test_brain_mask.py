@@ -190,3 +190,13 @@ def test_a_scan_whose_first_channel_is_empty_is_refused_as_empty() -> None:
     full = stripped_brain().as_tensor()
     with pytest.raises(ValueError, match=r"empty|same value"):
         BrainMask()(torch.cat([torch.zeros_like(full), full]))
+
+
+def test_a_stripped_scan_that_was_normalised_already_is_no_head() -> None:
+    image = stripped_brain()
+    voxels = image.as_tensor()
+    inside = voxels > 0
+    normalised = torch.where(inside, (voxels - voxels[inside].mean()) / voxels[inside].std(), torch.zeros(()))
+    mask, warning = BrainMask()(MetaTensor(normalised, affine=AFFINE))
+    assert warning is None
+    assert torch.equal(mask.as_tensor() > 0, normalised != 0)
