@@ -7,8 +7,9 @@ The story of `evaluate`: each annotated scan is scored once, in two threads, and
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ def evaluate(
                 return reason_of(error)
 
         with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            cases = tqdm(pool.map(work, range(len(entries))), "evaluating", len(entries), unit="scan", disable=None)
-            for number, case in enumerate(cases):
+            cases = _few_ahead(pool, work, len(entries))
+            for number, case in enumerate(tqdm(cases, "evaluating", len(entries), unit="scan", disable=None)):
                 if isinstance(case, str):
                     failed[str(entries[number]["image"])] = case
                     logger.error("failed: %s: %s", entries[number]["image"], case)
@@ -123,6 +124,17 @@ def evaluate(
     partial.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     partial.replace(folder / "metrics.json")
     return metrics
+
+
+def _few_ahead(pool: ThreadPoolExecutor, work: Callable[[int], Case | str], number: int) -> Iterator[Case | str]:
+    """Yield the results of work(0), work(1), ... in order, with no more than a few under way or waiting."""
+    waiting: deque[Future[Case | str]] = deque()
+    for i in range(number):
+        waiting.append(pool.submit(work, i))
+        if len(waiting) > 4:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 Scorer = Callable[[Entry], tuple[dict[str, Any], ScanScores]]
