@@ -154,7 +154,7 @@ def _phantom(options: argparse.Namespace) -> int:
 
 
 def _index(options: argparse.Namespace) -> int:
-    from pipeline.layouts import index_cohort
+    from pipeline.indexing import index_cohort
 
     patterns = (options.image, options.label, options.mask)
     arguments = (options.layout, Path(options.output), options.modality, options.healthy, options.split, *patterns)

@@ -142,12 +142,14 @@ class BestModel:
     Args:
         file: where they are written.
         objective: whose network is saved.
+        metrics: metrics.csv, which tells a resumed run the lowest loss so far.
     """
 
-    def __init__(self, file: str | Path, objective: CEVAEObjective) -> None:
+    def __init__(self, file: str | Path, objective: CEVAEObjective, metrics: str | Path) -> None:
         self.file = Path(file)
         self.objective = objective
-        self.best = float("inf")
+        table = pd.read_csv(metrics) if self.file.exists() and Path(metrics).exists() else pd.DataFrame()
+        self.best = float(table.get("validation_loss", pd.Series(dtype=float)).min()) if len(table) else float("inf")
 
     def attach(self, evaluator: Engine) -> None:
         """Register with an evaluator."""

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.cohort import read_datalist
 from pipeline.errors import UsageError
-from pipeline.layouts import LAYOUTS, index_cohort
+from pipeline.indexing import index_cohort
+from pipeline.layouts import LAYOUTS
 
 
 def plant(root: Path, *files: str) -> Path:
@@ -186,7 +187,7 @@ def test_paths_to_another_drive_are_absolute(tmp_path: Path, monkeypatch: pytest
         raise ValueError("path is on another drive")
 
     plant(tmp_path, *BRATS)
-    monkeypatch.setattr("pipeline.layouts.os.path.relpath", relpath)
+    monkeypatch.setattr("pipeline.indexing.os.path.relpath", relpath)
     entry = index_cohort(tmp_path, "brats2017", tmp_path / "d.json")["test"][1]
     assert entry["image"] == (tmp_path.resolve() / f"{B}_t2.nii.gz").as_posix()
 
