@@ -168,7 +168,8 @@ def _train(options: argparse.Namespace) -> int:
 
     device = _checked_device(options.device)
     run = train(options.data, options.output, options.config, options.set, options.resume, options.seed, device)
-    return 1 if (run / "left_out.json").read_text(encoding="utf-8") != "{}" else 0
+    left_out = run / "left_out.json"
+    return 1 if left_out.exists() and left_out.read_text(encoding="utf-8") != "{}" else 0
 
 
 def _predict(options: argparse.Namespace) -> int:
