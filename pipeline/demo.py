@@ -42,7 +42,7 @@ def demo(output: Path, device: str | None = None) -> None:
     print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. Phantoms only. Where to look:")
     print(f"  a picture  {output / 'predictions' / results[0].case / (results[0].case + '_preview.png')}")
     print(f"  the maps   {output / 'predictions'}, one folder a scan: open CASE_image and CASE_recommended in ITK-SNAP")
-    print(f"  figures    {output / 'evaluation' / 'metrics.json'}")
+    print(f"  figures    {output / 'evaluation' / 'evaluation.html'}")
     print("  next       train on healthy scans of your own: see the README")
 
 
