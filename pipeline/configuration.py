@@ -14,7 +14,10 @@ from pipeline.errors import UsageError
 BUNDLE = Path(__file__).parents[1] / "bundles" / "brain_mri_cevae"
 """The bundle that every run starts as a copy of."""
 
-COPIED = ("configs/inference.yaml", "configs/evaluate.yaml", "configs/logging.conf", "docs/README.md", "LICENSE")
+COPIED = (
+    "configs/inference.yaml", "configs/evaluate.yaml", "configs/metadata.json", "configs/logging.conf",
+    "docs/README.md", "LICENSE",
+)  # fmt: skip
 """What a run takes from the bundle as it is."""
 
 
@@ -157,7 +160,6 @@ def create_run(run: Path, text: str) -> None:
     for name in COPIED:
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(BUNDLE / name, run / name)
-    (run / "configs" / "metadata.json").write_bytes((BUNDLE / "configs" / "metadata.json").read_bytes())
     (run / "configs" / "train.yaml").write_text(text, encoding="utf-8")
 
 

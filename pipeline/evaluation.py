@@ -21,9 +21,10 @@ from tqdm import tqdm
 from pipeline.baselines import BASELINES, Baselines
 from pipeline.cohort import Entry, fingerprint_of_cohort, read_datalist
 from pipeline.configuration import made, parsed
-from pipeline.errors import ScanError, UsageError, reason_of
+from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation_page import verdict, write_page
 from pipeline.evaluation_totals import Case, Totals, baseline_metrics, model_metrics, slice_metrics
+from pipeline.files import written_aside
 from pipeline.lesions import lesion_metrics, lesions_of
 from pipeline.metrics import count
 from pipeline.model import Model, load_model
@@ -120,9 +121,8 @@ def evaluate(
     flat = {**metrics["pixels"], **metrics["baselines"]}
     pd.DataFrame.from_dict(flat, orient="index").rename_axis("score").to_csv(folder / "metrics.csv")
     write_page(folder, metrics, totals.pooled, slice_table, _gallery(entries, table, trained, scan_scores))
-    partial = folder / ".metrics.json.partial"
-    partial.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
-    partial.replace(folder / "metrics.json")
+    with written_aside(folder / "metrics.json") as partial:
+        partial.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
 
 
@@ -160,11 +160,8 @@ def _name(entry: Entry) -> str:
 
 
 def read_label(entry: Entry, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the boolean label (X, Y, Z) of an entry whose scan has a shape."""
-    image = read_header(entry["label"])
-    if image.shape[:3] != shape:
-        raise ScanError(f"its label has the shape {image.shape[:3]}, but the scan {shape}; give the scan's own label")
-    return np.asanyarray(image.dataobj).reshape(shape) > 0
+    """Return the boolean label (X, Y, Z) of an entry whose scan has a shape, which `check_scan` has compared."""
+    return np.asanyarray(read_header(entry["label"]).dataobj).reshape(shape) > 0
 
 
 def _case(entry: Entry, model: Model, scan_scores: Scorer, baselines: Baselines, file: Path) -> Case:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluation_figures import as_png, curves, gallery_figure, slice_histograms
+from pipeline.files import written_aside
 from pipeline.metrics import ScoreHistograms
 
 STYLE = """
@@ -70,9 +71,8 @@ def write_page(
         + f"<h2>Voxels</h2>{_table(rows)}<h2>Slices</h2>{_slice_table(metrics['slices'])}"
         + f"<h2>Lesions</h2>{_lesion_table(metrics['lesions'])}{images}</html>"
     )
-    partial = folder / ".evaluation.html.partial"
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(folder / "evaluation.html")
+    with written_aside(folder / "evaluation.html") as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def _cell(value: Any) -> str:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from pipeline.cohort import Entry
 from pipeline.errors import ScanError, UsageError, reason_of
+from pipeline.files import written_aside
 from pipeline.layouts import LAYOUTS, TOKEN, Layout, expression_of, matches, plain, stem_of
 from pipeline.nifti import copy_of, write
 from pipeline.scans import SUFFIXES
@@ -90,9 +91,8 @@ def index_cohort(
     splits[split or ("training" if healthy else "test")] = entries
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{Path(output).name}.partial"
-        partial.write_text(json.dumps(splits, indent=1) + "\n", encoding="utf-8")
-        partial.replace(output)
+        with written_aside(output) as partial:
+            partial.write_text(json.dumps(splits, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{output}: it cannot be written ({error.strerror})") from error
     return {name: listed for name, listed in splits.items() if isinstance(listed, list)}
@@ -209,9 +209,8 @@ def _volume(source: Path, case: str, modality: str, scheme: Layout, folder: Path
         if image.ndim != 4 or number >= image.shape[3]:
             raise ScanError(f"its shape is {image.shape}, without a volume {number + 1}")
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{file.name}"
-        write(copy_of(image.slicer[..., number : number + 1]), partial)
-        partial.replace(file)
+        with written_aside(file) as partial:
+            write(copy_of(image.slicer[..., number : number + 1]), partial)
     return file
 
 

@@ -69,9 +69,9 @@ class ScoreHistograms:
         copy.negatives[:, bin_of(np.zeros(1), self.bits)] += voxels
         return copy
 
-    def above(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return true and false positives, each (R, thresholds), from the highest threshold down."""
-        used = self._used()
+    def above(self, bins: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return true and false positives, each (R, thresholds), from the highest threshold (bin) down."""
+        used = self._used() if bins is None else bins
         return np.cumsum(self.positives[:, used], 1, np.float64), np.cumsum(self.negatives[:, used], 1, np.float64)
 
     def _used(self) -> np.ndarray:
@@ -90,9 +90,9 @@ class ScoreHistograms:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.trapezoid(true, false, axis=1) / (true[:, -1] * false[:, -1])
 
-    def dice(self) -> np.ndarray:
+    def dice(self, bins: np.ndarray | None = None) -> np.ndarray:
         """Return Dice = 2 TP / (2 TP + FP + FN) at each threshold, (R, thresholds); NaN without positives."""
-        true, false = self.above()
+        true, false = self.above(bins)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(true[:, -1:] > 0, 2 * true / (true + false + true[:, -1:]), np.nan)
 
@@ -122,12 +122,6 @@ def dice_of_splits(chosen: ScoreHistograms, measured: ScoreHistograms) -> np.nda
     """
     everything = chosen.positives + chosen.negatives + measured.positives + measured.negatives
     used = np.flatnonzero(everything.any(0))[::-1]
-
-    def dice(histograms: ScoreHistograms) -> np.ndarray:
-        true, false = (np.cumsum(c[:, used], 1, np.float64) for c in (histograms.positives, histograms.negatives))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(true[:, -1:] > 0, 2 * true / (true + false + true[:, -1:]), np.nan)
-
-    best = np.nan_to_num(dice(chosen)).argmax(1)
+    best = np.nan_to_num(chosen.dice(used)).argmax(1)
     possible = chosen.positives.any(1)
-    return np.where(possible, dice(measured)[np.arange(len(best)), best], np.nan)
+    return np.where(possible, measured.dice(used)[np.arange(len(best)), best], np.nan)

@@ -1,6 +1,5 @@
 """A trained model: its network and all that was fixed when it was trained."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from monai.transforms import Compose
 from networks import CEVAE
 from pipeline.configuration import parsed, settings_of
 from pipeline.errors import UsageError, reason_of
+from pipeline.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,6 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
     except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
         raise UsageError(f"{weights}: not the weights of this model ({reason_of(error)[:200]})") from error
     network.to(chosen).eval().requires_grad_(False)
-    with open(weights, "rb") as stream:
-        fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()
     settings = settings_of(configuration.read_text(encoding="utf-8"))
     trained_with = weights.with_suffix(".json")
     if trained_with.is_file():
@@ -65,4 +63,4 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
                 raise UsageError(
                     f"{weights}: trained with {key} = {value}, but configs/train.yaml says {settings[key]}"
                 )
-    return Model(network, parser.get_parsed_content("preprocessing"), settings, chosen, fingerprint)
+    return Model(network, parser.get_parsed_content("preprocessing"), settings, chosen, sha256_of(weights))

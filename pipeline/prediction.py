@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from pipeline import __version__
 from pipeline.cohort import files_of
 from pipeline.configuration import made, parsed
 from pipeline.errors import ScanError, UsageError, reason_of
+from pipeline.files import sha256_of, written_aside
 from pipeline.model import Model
 from pipeline.nifti import copy_of, on_grid_of, write
 from pipeline.pictures import write_preview
@@ -132,8 +132,8 @@ class ScanEvaluator(Evaluator):
         """Return the hashes of all that a case's outputs depend on."""
         settings = json.dumps(self.model.settings, sort_keys=True)
         return {
-            "image": [_sha256(file) for file in files_of([{"image": case.entry["image"]}])],
-            "mask": _sha256(case.entry["mask"]) if "mask" in case.entry else None,
+            "image": [sha256_of(file) for file in files_of([{"image": case.entry["image"]}])],
+            "mask": sha256_of(case.entry["mask"]) if "mask" in case.entry else None,
             "model": self.model.fingerprint,
             "settings": hashlib.sha256(settings.encode()).hexdigest(),
         }
@@ -149,11 +149,6 @@ class ScanEvaluator(Evaluator):
             "failed": sum(result.status == "failed" for result in self.results),
         }
         (self.output / "run.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
-
-
-def _sha256(file: str | Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _record_in(folder: Path) -> dict[str, Any] | None:
@@ -179,9 +174,8 @@ def write_case(folder: Path, case: Case, scores: ScanScores) -> None:
 def write_summary(results: Sequence[Result], output: Path) -> None:
     """Write summary.csv: a row a case."""
     table = pd.DataFrame([asdict(result) | {"warnings": "; ".join(result.warnings)} for result in results])
-    partial = output / ".summary.csv.partial"
-    table.to_csv(partial, index=False)
-    os.replace(partial, output / "summary.csv")
+    with written_aside(output / "summary.csv") as partial:
+        table.to_csv(partial, index=False)
 
 
 def predict(

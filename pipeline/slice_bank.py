@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from pipeline.cohort import Entry, files_of
 from pipeline.errors import ScanError, UsageError, reason_of
+from pipeline.files import sha256_of, written_aside
 from pipeline.scans import check_scan
 
 logger = logging.getLogger(__name__)
@@ -120,8 +121,7 @@ def _content_key(entry: Entry, fingerprint: str) -> str:
     digest = hashlib.sha256(fingerprint.encode())
     for key in ("image", "mask", "label"):
         for file in files_of([{key: entry[key]}] if key in entry else []):
-            with open(file, "rb") as stream:
-                digest.update(key.encode() + hashlib.file_digest(stream, "sha256").digest())
+            digest.update((key + sha256_of(file)).encode())
     return digest.hexdigest()[:32]
 
 
@@ -134,10 +134,8 @@ def _write_slices(arguments: tuple[Entry, Callable[[Entry], dict[str, Any]], Pat
         stack = torch.cat([slices["image"], slices["mask"]], dim=1).numpy().astype(np.float16)
     except (ScanError, ValueError, OSError, RuntimeError, EOFError) as error:
         return reason_of(error)
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    with open(partial, "wb") as stream:
-        np.save(stream, stack)
-    partial.replace(file)
+    with written_aside(file) as partial:
+        np.save(partial, stack)
     return None
 
 

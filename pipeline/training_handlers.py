@@ -14,6 +14,7 @@ from monai.engines import Evaluator
 from monai.handlers import EarlyStopHandler
 
 from networks import CEVAEObjective
+from pipeline.files import written_aside
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +49,8 @@ class MetricsTable:
         if self.evaluator.state.epoch == engine.state.epoch:
             row |= {f"validation_{name}": value for name, value in self.evaluator.state.metrics.items()}
         self.rows.append(row | {"seconds": round(self.before + time.monotonic() - self.started, 2)})
-        partial = self.path.with_suffix(".partial")
-        pd.DataFrame(self.rows).to_csv(partial, index=False)
-        partial.replace(self.path)
+        with written_aside(self.path) as partial:
+            pd.DataFrame(self.rows).to_csv(partial, index=False)
 
 
 class Checkpoints:
@@ -164,6 +164,5 @@ class BestModel:
 def save_weights(network: torch.nn.Module, file: Path) -> None:
     """Write a network's weights to a file, aside first."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    torch.save(network.state_dict(), partial)
-    partial.replace(file)
+    with written_aside(file) as partial:
+        torch.save(network.state_dict(), partial)
