@@ -17,8 +17,12 @@ Entry = dict[str, Any]
 FILE_KEYS = ("image", "mask", "label")
 
 
-def read_datalist(datalist: str | Path) -> dict[str, list[Entry]]:
+def read_datalist(datalist: str | Path, must_exist: bool = True) -> dict[str, list[Entry]]:
     """Return the splits of a datalist, each file's path made absolute against the datalist's folder.
+
+    Args:
+        datalist: the JSON file.
+        must_exist: whether a file that is not there is an error.
 
     Raises:
         UsageError: where the datalist cannot be read, is of another form, or names files that are not there.
@@ -38,7 +42,7 @@ def read_datalist(datalist: str | Path) -> dict[str, list[Entry]]:
         if isinstance(entries, list) and all(isinstance(entry, (dict, str)) for entry in entries)
     }
     missing = [file for entries in splits.values() for file in files_of(entries) if not Path(file).exists()]
-    if missing:
+    if missing and must_exist:
         raise UsageError(f"{path}: {len(missing)} of its files are not there, the first is {missing[0]}")
     return splits
 

@@ -1,5 +1,12 @@
 """Errors that a person can act on: each names the file or setting, what is wrong with it and what to do."""
 
+import errno
+import gzip
+import zlib
+from pathlib import Path
+
+DAMAGED = "the file is damaged or cut short; copy or convert it again"
+
 
 class UsageError(Exception):
     """The command cannot run as it was given (exit status 2)."""
@@ -14,4 +21,26 @@ def reason_of(error: BaseException) -> str:
     while error.__cause__ is not None and not isinstance(error, (ScanError, UsageError)):
         error = error.__cause__
     message = " ".join(str(error).split()) or type(error).__name__
-    return message if isinstance(error, (ScanError, UsageError, ValueError)) else f"{type(error).__name__}: {message}"
+    if isinstance(error, (ScanError, UsageError, ValueError)):
+        return message
+    if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)) or "could the file be damaged" in message:
+        return DAMAGED
+    if isinstance(error, MemoryError) or "can't allocate memory" in message:
+        return "the memory is too small for this scan; close other programs, or take a machine with more"
+    if isinstance(error, OSError) and error.errno is not None:
+        named = f"{Path(error.filename).name}: " if isinstance(error.filename, str) else ""
+        return named + reason_of_system(error)
+    return f"{type(error).__name__}: {message}"
+
+
+def reason_of_system(error: OSError) -> str:
+    """Return why the operating system refused a file, without the file's name."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free some space and give the same command again"
+    if isinstance(error, FileNotFoundError):
+        return "the file is not there (or is a dangling link); check the path"
+    if isinstance(error, PermissionError):
+        return "permission denied; ask for access to it, or copy it to where you have access"
+    if isinstance(error, IsADirectoryError):
+        return "a folder, not a file; give the scan in it"
+    return (error.strerror or str(error)).lower()

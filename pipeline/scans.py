@@ -1,190 +1,228 @@
-"""Scans as people give them: files, folders and datalists become named cases, and each scan is checked."""
+"""Scans as people give them: files, folders, BIDS datasets, DICOM series and datalists become named cases."""
 
+import logging
+import os
 import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
+from pipeline.checks import problem_of
+from pipeline.cohort import Entry, files_of, read_datalist
+from pipeline.dicom import Series, find_series
+from pipeline.errors import UsageError
+from pipeline.mask_pairing import masks_for
+from pipeline.naming import names_of, printable
 
-from pipeline.cohort import Entry, read_datalist
-from pipeline.errors import ScanError, UsageError
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".nii", ".nii.gz")
+
+BIDS_SCAN = re.compile(r"sub-.*/anat/[^/]*_(T1w|T2w|PDw|T2starw|FLAIR|UNIT1|inplaneT1|inplaneT2)\.nii(\.gz)?")
+"""An anatomical image of a BIDS dataset, by its path in it."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan to predict: its name in the outputs and its entry, as in a datalist."""
+    """One scan to predict.
+
+    Attributes:
+        name: in the outputs.
+        entry: as in a datalist; `image` is the folder where it is a DICOM series.
+        series: the DICOM series, None where the scan is NIfTI.
+        problem: why it cannot be predicted, where that is known before anything is read; empty otherwise.
+    """
 
     name: str
     entry: Entry
+    series: Series | None = None
+    problem: str = ""
 
     @property
     def image(self) -> Path:
-        """The file of channel 0."""
-        image = self.entry["image"]
-        return Path(image[0] if isinstance(image, list) else image)
+        """The file of channel 0, or the folder of the DICOM series."""
+        return Path(files_of([{"image": self.entry["image"]}])[0])
+
+    @property
+    def described(self) -> str:
+        """What people are told that it is: on one line, the path or the DICOM series."""
+        return printable(str(self.image) if self.series is None else self.series.described)
 
 
-def find_cases(inputs: Sequence[str | Path], masks: Sequence[str | Path] = ()) -> list[Case]:
-    """Return the cases of scans, folders (searched recursively) and datalists.
+def find_cases(
+    inputs: Sequence[str | Path], masks: Sequence[str | Path] = (), output: str | Path | None = None
+) -> list[Case]:
+    """Return the cases of scans, folders (searched recursively), BIDS datasets, DICOM series and datalists.
+
+    In folders, hidden files, the output, the masks and what prediction wrote before are passed over. A scan that cannot
+    be opened, or lacks its mask, is a case with a `problem`.
 
     Args:
-        inputs: NIfTI files, folders or datalists.
-        masks: brain masks by position, or one folder with files that start with the case's name or with its part
-            before the last underscore.
+        inputs: NIfTI files, folders, DICOM files (each means its series) or datalists.
+        masks: brain masks by position, or one folder, see `masks_for`.
+        output: the folder of the outputs.
 
     Raises:
-        UsageError: where an input is not there, nothing is found, or the masks do not fit the scans.
+        UsageError: where no input is there, nothing is found, or the masks do not fit the scans at all.
     """
+    paths = [_absolute(Path(path)) for path in inputs]
+    if not any(os.path.exists(path) for path in paths):
+        raise UsageError(f"{', '.join(map(str, inputs))}: there is no such file or folder")
     mask_folder = Path(masks[0]).resolve() if len(masks) == 1 and Path(masks[0]).is_dir() else None
-    entries = [entry for path in inputs for entry in _entries(Path(path), mask_folder)]
-    if not entries:
-        raise UsageError(f"no scan found in {', '.join(map(str, inputs))}; scans end in {' or '.join(SUFFIXES)}")
-    names = _names([Path(files[0]) for files in (_images(entry) for entry in entries)])
-    if mask_folder is not None:
-        found = _masks_in(mask_folder, names)
-        entries = [{**entry, "mask": found[name]} for entry, name in zip(entries, names, strict=True)]
-    elif masks:
-        if len(masks) != len(entries):
-            raise UsageError(
-                f"--mask gives {len(masks)} masks for {len(entries)} scans; give one for each, or a folder"
-            )
-        entries = [{**entry, "mask": str(mask)} for entry, mask in zip(entries, masks, strict=True)]
-    return [Case(name, entry) for name, entry in zip(names, entries, strict=True)]
-
-
-def _images(entry: Entry) -> list[str]:
-    return entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
-
-
-def _entries(path: Path, mask_folder: Path | None) -> list[Entry]:
-    if path.is_dir():
-        files = sorted(file for suffix in SUFFIXES for file in path.rglob(f"*{suffix}"))
-        # Neither masks nor what prediction wrote before are scans.
-        files = [file for file in files if not (file.parent / "case.json").exists()]
-        return [{"image": str(file)} for file in files if mask_folder not in file.resolve().parents]
-    if path.suffix == ".json" and path.is_file():
-        return [entry for entries in read_datalist(path).values() for entry in entries]
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such file or folder")
-    return [{"image": str(path)}]
-
-
-def _names(files: Sequence[Path]) -> list[str]:
-    """Return a name for each file: its own without the suffix, parent folders before it where two would be the same."""
-    names = [_stem(file) for file in files]
-    depth = 1
-    while len(set(names)) < len(names) and depth < max(len(file.parts) for file in files):
-        twice = {name for name, number in Counter(names).items() if number > 1}
-        names = [
-            "_".join([*_parents(file, depth), _stem(file)]) if name in twice else name
-            for file, name in zip(files, names, strict=True)
-        ]
-        depth += 1
-    if len(set(names)) < len(names):
-        given = next(file for file, name in zip(files, names, strict=True) if names.count(name) > 1)
-        raise UsageError(f"{given}: it is given twice, or as .nii and as .nii.gz; give it once")
-    return names
-
-
-def _stem(file: Path) -> str:
-    """Return a file's name without .nii or .nii.gz, fit to be a folder's name."""
-    return re.sub(r"[\x00-\x1f<>:\"/\\|?*]", "_", re.sub(r"\.nii(\.gz)?$", "", file.name)).strip(". ") or "scan"
-
-
-def _parents(file: Path, depth: int) -> list[str]:
-    return [_stem(Path(part)) for part in file.absolute().parts[1:-1][-depth:]]
-
-
-def _masks_in(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the mask of each case in a folder: no mask serves two cases."""
-    files = sorted(file for suffix in SUFFIXES for file in folder.glob(f"*{suffix}"))
-
-    def starting(start: str) -> list[Path]:
-        return [file for file in files if start and re.match(rf"{re.escape(start)}(?![A-Za-z0-9])", file.name)]
-
-    # A file that fits a longer case name belongs to that case alone.
-    own = {name: [file for file in starting(name) if not _fits_longer(file, name, names)] for name in names}
-    taken = {file for fitting in own.values() for file in fitting}
-    masks: dict[str, str] = {}
-    for name in names:
-        fitting = own[name] or [file for file in starting(name.rpartition("_")[0]) if file not in taken]
-        if not fitting:
-            raise UsageError(f"{folder}: no mask for the scan {name}; its name must start with {name}")
-        if len(fitting) > 1:
-            raise UsageError(f"{folder}: {len(fitting)} masks fit the scan {name}, such as {fitting[0].name}")
-        masks[name] = str(fitting[0])
-    twice = [name for name, number in Counter(masks.values()).items() if number > 1]
-    if twice:
-        raise UsageError(f"{twice[0]}: it fits several scans; name each mask by the whole name of its scan")
-    return masks
-
-
-def _fits_longer(file: Path, name: str, names: Sequence[str]) -> bool:
-    return any(len(other) > len(name) and file.name.startswith(other) for other in names)
-
-
-def check_scan(entry: Entry, channels: int | None = None) -> None:
-    """Check by their headers that a scan's files are 3D NIfTI on one grid, with its mask and its label.
-
-    Raises:
-        ScanError: which names the file that is wrong, what is wrong with it and what to do.
-    """
-    images = _images(entry)
-    if channels is not None and len(images) != channels:
-        raise ScanError(
-            f"it has {len(images)} channels, but the model {channels}; give a datalist with `image` as a list"
+    output = Path(output).resolve() if output is not None else None
+    for path in (path.resolve() for path in paths if path.is_dir()):
+        if path == output:
+            raise UsageError(f"{path}: the output folder is the input folder; give another --output")
+        if path == mask_folder:
+            raise UsageError(f"{path}: the folder of masks is the input folder; move the masks to one of their own")
+    left_out = {folder for folder in (mask_folder, output) if folder is not None}
+    found = {path: list(_cases_of(path, left_out)) for path in paths if not _is_sidecar(path)}
+    if not any(found.values()):
+        raise UsageError(
+            f"no scan found in {', '.join(map(str, inputs))}; scans end in {' or '.join(SUFFIXES)}, or are DICOM series"
         )
-    first = _named_header(images[0])
-    others = [("channel", file) for file in images[1:]] + [
-        (key, entry[key]) for key in ("mask", "label") if key in entry
+    nothing = {path: [Case("", {"image": str(path)}, problem="no scan found in it; check the path")] for path in paths}
+    cases = [case for path in paths if path in found for case in found[path] or nothing[path]]
+    if masks and mask_folder is None:
+        cases = _with_masks_by_position(cases, masks)
+    cases = list({_origin(case): case for case in cases}.values())
+    names = names_of(
+        [Path(case.series.name) if case.series else case.image for case in cases], list(map(_origin, cases))
+    )
+    cases = [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
+    return cases if mask_folder is None else _with_masks_of(mask_folder, cases)
+
+
+def _absolute(path: Path) -> Path:
+    """Return an absolute path without `..`, in which links keep the names that were given."""
+    if ".." not in path.parts:
+        return path.absolute()
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
+def _origin(case: Case) -> str:
+    """Return a text that is equal for a case that is given twice."""
+    return repr((case.entry["image"], case.entry.get("mask"), case.series))
+
+
+def _cases_of(path: Path, left_out: Set[Path]) -> Iterator[Case]:
+    """Yield the cases of one input, without names yet."""
+    if path.is_dir():
+        in_dataset = _dataset_of(path)
+        files = list(_files_below(path, left_out))
+        if in_dataset is not None:
+            files = [file for file in files if BIDS_SCAN.fullmatch(file.relative_to(in_dataset).as_posix())]
+            logger.info("%s: a BIDS dataset, of which the anatomical images are taken", path)
+            yield from map(_case_of, files)
+            return
+        found = [series for series in find_series(path) if not _is_left_out(series.folder, path, left_out)]
+        slices = {file for series in found for file in series.files}
+        yield from (_case_of(file) for file in files if file not in slices)
+        yield from map(_case_of_series, found)
+    elif path.suffix.lower() == ".json" and path.is_file():
+        for entries in read_datalist(path, must_exist=False).values():
+            for entry in entries:
+                yield Case("", entry, problem=_problem_of(entry))
+    elif path.is_file() and _is_dicom(path):
+        found = [series for series in find_series(path.parent) if path in series.files or path.name == "DICOMDIR"]
+        yield from map(_case_of_series, found)
+        if not found:
+            yield _case_of(path)
+    else:
+        yield _case_of(path)
+
+
+def _case_of(file: Path) -> Case:
+    return Case("", {"image": str(file)}, problem=problem_of(file))
+
+
+def _case_of_series(series: Series) -> Case:
+    return Case("", {"image": str(series.folder)}, series)
+
+
+def _problem_of(entry: Entry) -> str:
+    """Return the first problem of an entry's files, with the file's name; empty where there is none."""
+    files = files_of([{key: entry[key] for key in ("image", "mask") if key in entry}])
+    return next((f"{printable(Path(file).name)}: {problem_of(file)}" for file in files if problem_of(file)), "")
+
+
+def _is_sidecar(path: Path) -> bool:
+    """Return whether a JSON file only describes the scan beside it, as those that dcm2niix writes."""
+    return path.suffix.lower() == ".json" and any(path.with_suffix(suffix).exists() for suffix in SUFFIXES)
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.suffix.lower() in (".dcm", ".ima"):  # damaged perhaps
+        return True
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _dataset_of(folder: Path) -> Path | None:
+    """Return the BIDS dataset that a folder is, or that it is a subject or session of."""
+    above = [parent for parent in folder.parents if folder.relative_to(parent).parts[0].startswith("sub-")]
+    return next((place for place in (folder, *above) if (place / "dataset_description.json").is_file()), None)
+
+
+def _files_below(folder: Path, left_out: Set[Path]) -> Iterator[Path]:
+    """Yield the NIfTI files below a folder, dangling links and folders of such a name, and folders that are closed."""
+    closed: list[Path] = []
+    seen: set[Path] = set()
+    walk = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
+    for place, folders, files in walk:
+        here = Path(place)
+        real = here.resolve()
+        if real in seen or real in left_out or "case.json" in files:  # a circle of links, or no scans
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = [here / name for name in sorted(files) if not name.startswith(".")]
+        yield from filter(_ends_as_scan, shown)
+        for file in shown:
+            if not file.suffix and not file.exists():
+                logger.warning("%s: a dangling link, passed over", printable(str(file)))
+        if _ends_as_scan(here) and not files and not folders:
+            yield here
+    yield from closed
+
+
+def _ends_as_scan(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def _is_left_out(folder: Path, top: Path, left_out: Set[Path]) -> bool:
+    below = [place for place in (folder, *folder.parents) if top in place.parents]
+    return any(place.name.startswith(".") or place.resolve() in left_out for place in below)
+
+
+def _with_masks_by_position(cases: Sequence[Case], masks: Sequence[str | Path]) -> list[Case]:
+    files = [_absolute(Path(mask)) for mask in masks]
+    if not any(file.exists() for file in files):
+        raise UsageError(f"{', '.join(map(str, masks))}: there is no such mask, nor a folder of masks")
+    if len(files) != len(cases):
+        raise UsageError(f"--mask gives {len(files)} masks for {len(cases)} scans; give one for each, or a folder")
+    entries = [{**case.entry, "mask": str(file)} for case, file in zip(cases, files, strict=True)]
+    return [
+        replace(case, entry=entry, problem=case.problem or (_problem_of({"image": [], "mask": entry["mask"]})))
+        for case, entry in zip(cases, entries, strict=True)
     ]
-    for role, file in others:
-        other = _named_header(file)
-        if other.shape[:3] != first.shape[:3] or not np.allclose(other.affine, first.affine, atol=1e-2):
-            raise ScanError(f"its {role} {Path(file).name} lies on another grid; resample it to the scan's grid")
 
 
-def _named_header(file: str) -> nib.nifti1.Nifti1Image:
-    try:
-        return read_header(file)
-    except ScanError as error:
-        raise ScanError(f"{Path(file).name}: {error}") from error
-
-
-def read_header(file: str | Path) -> nib.nifti1.Nifti1Image:
-    """Return a NIfTI image, its voxels not read yet.
-
-    Raises:
-        ScanError: where it is not a 3D NIfTI image of one grey value a voxel with a usable affine.
-    """
-    path = Path(file)
-    if not path.is_file():
-        raise ScanError("the file is not there (or is a dangling link); check the path")
-    if path.stat().st_size == 0:
-        raise ScanError("the file is empty (0 bytes); copy or convert it again")
-    try:
-        image = nib.load(path)
-    except Exception as error:  # nibabel raises whatever the damaged bytes lead to
-        raise ScanError("not a readable NIfTI file; convert it again (for example with dcm2niix)") from error
-    if not isinstance(image, nib.nifti1.Nifti1Image):
-        raise ScanError(f"a {type(image).__name__}, not NIfTI; convert it to .nii.gz")
-    if image.get_data_dtype().fields is not None:
-        raise ScanError("a colour image (RGB); give the scan itself, with one grey value a voxel")
-    if np.issubdtype(image.get_data_dtype(), np.complexfloating):
-        raise ScanError("a complex image; give its magnitude")
-    shape = image.shape
-    if len(shape) < 3 or min(shape) < 1:
-        raise ScanError(f"its shape is {shape}, not that of a volume; give a 3D scan")
-    if any(n != 1 for n in shape[3:]):
-        raise ScanError(f"it holds {shape[3]} volumes (shape {shape}); give one 3D volume, for example with fslsplit")
-    if max(shape) > 4096 or sum(n < 8 for n in shape[:3]) > 1:
-        raise ScanError(f"its shape is {shape[:3]}, not that of a head")
-    affine = image.affine
-    if affine is None or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise ScanError("its affine is missing or singular, so that its place in space is unknown; convert it again")
-    return image
+def _with_masks_of(folder: Path, cases: Sequence[Case]) -> list[Case]:
+    files = sorted(file for file in folder.iterdir() if _ends_as_scan(file) and not file.name.startswith("."))
+    masks, problems = masks_for([case.name for case in cases], files)
+    if not masks:
+        raise UsageError(f"{folder}: no scan has its mask there; {cases[0].name}: {problems[cases[0].name]}")
+    # Where there is none, the folder itself stands for the mask: no one can read it, and go on without a mask.
+    return [
+        replace(
+            case,
+            entry={**case.entry, "mask": str(masks.get(case.name, folder))},
+            problem=case.problem or problems.get(case.name, ""),
+        )
+        for case in cases
+    ]

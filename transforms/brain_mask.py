@@ -82,16 +82,23 @@ def checked_voxels(image: torch.Tensor) -> np.ndarray:
     voxels = np.asarray(image)
     if not np.isfinite(voxels).all():
         number = int(np.count_nonzero(~np.isfinite(voxels)))
-        raise ValueError(f"{number} voxels are not finite (NaN or infinity); write them as 0 first")
+        raise ValueError(
+            f"{number} {'voxel is' if number == 1 else 'voxels are'} not finite (NaN, infinity, or beyond 3e38); write "
+            "them as 0 first (for example with fslmaths -nan)"
+        )
     for channel in voxels:
         if (channel == channel.flat[0]).all():
-            raise ValueError(f"all voxels have the same value ({channel.flat[0]:g}): the scan is empty")
+            raise ValueError(
+                f"all voxels have the same value ({channel.flat[0]:g}): the scan is empty; export or convert it again"
+            )
     return voxels
 
 
 def _head(image: np.ndarray) -> np.ndarray:
     """Return the largest connected bright region of an image (X, Y, Z), closed and filled."""
-    smoothed = ndimage.uniform_filter(image.astype(np.float32), size=3)
+    # By a power of two, which rounds nothing: Otsu's threshold takes squares, and those of huge values are infinite.
+    scaled = np.ldexp(image.astype(np.float32), -int(np.frexp(np.abs(image).max())[1]))
+    smoothed = ndimage.uniform_filter(scaled, size=3)
     # Half of Otsu's threshold: the whole of it parts bright tissue from dark, not the head from the air.
     bright = smoothed > 0.5 * threshold_otsu(smoothed)
     # Filled before the largest region is chosen: dark bone may part the brain from the scalp around it.
@@ -156,5 +163,5 @@ class BrainMaskd(MapTransform):
                 raise ValueError("the mask lies on another grid (affine) than the scan; give one made from this scan")
         mask = (mask[:1] > 0).to(torch.float32)
         if not mask.any():
-            raise ValueError("the mask is empty")
+            raise ValueError("the mask is empty; make it again from this scan")
         return mask

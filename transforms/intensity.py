@@ -39,7 +39,7 @@ class NormalizeInMask(Transform):
         """Return centre and scale of the values (n,) inside the mask."""
         if self.method == "zscore":
             return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
-        low, high = np.percentile(values, self.percentiles)
+        low, high = np.percentile(values.astype(np.float64), self.percentiles)
         z_low, z_high = norm.ppf(np.asarray(self.percentiles) / 100)
         scale = (high - low) / (z_high - z_low)
         return float(low - scale * z_low), float(scale)
@@ -56,8 +56,11 @@ class NormalizeInMask(Transform):
         for channel, values in enumerate(image[:, inside]):
             centre, scale = self.centre_and_scale(np.asarray(values))
             if not scale > 1e-6 * abs(centre):
-                raise ValueError("there is one grey level only inside the brain mask: nothing to see")
-            normalised[channel, inside] = (values - centre) / scale
+                raise ValueError(
+                    "there is one grey level only inside the brain mask: it is a mask itself, or not of this scan"
+                )
+            # In float64: the difference of two huge values may be infinite in float32.
+            normalised[channel, inside] = ((values.to(torch.float64) - centre) / scale).to(torch.float32)
         return normalised
 
 

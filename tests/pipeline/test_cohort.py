@@ -30,6 +30,7 @@ def test_missing_files_are_counted_and_named(tmp_path: Path) -> None:
     file = write(tmp_path, {"training": [{"image": "a.nii.gz", "mask": "gone.nii.gz"}, {"image": "lost.nii.gz"}]})
     with pytest.raises(UsageError, match=r"2 of its files are not there, the first is .*gone.nii.gz"):
         read_datalist(file)
+    assert len(read_datalist(file, must_exist=False)["training"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,10 @@ def test_a_voxel_with_tissue_in_any_channel_is_brain() -> None:
 
 def test_the_mask_does_not_depend_on_the_unit_of_the_grey_levels() -> None:
     for image in (stripped_brain(), head()):
-        (mask, warning), (other, other_warning) = BrainMask()(image), BrainMask()(image * 1000)
-        assert torch.equal(mask.as_tensor(), other.as_tensor())
-        assert warning == other_warning
+        for factor in (1000, 1e36, 1e-30):
+            (mask, warning), (other, other_warning) = BrainMask()(image), BrainMask()(image * factor)
+            assert torch.equal(mask.as_tensor(), other.as_tensor())
+            assert warning == other_warning
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,16 @@ def test_values_outside_the_mask_have_no_influence(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("factor", [1e36, -1e36, 1e-30])
+def test_huge_and_tiny_values_are_normalised_as_others(method: str, factor: float) -> None:
+    """At 3e38 float32 ends: the difference of two such values does not fit."""
+    image, mask = image_and_mask()
+    image -= 100
+    result = NormalizeInMask(method)(image / image.abs().max() * 300 * factor, mask)
+    torch.testing.assert_close(result, NormalizeInMask(method)(image * np.sign(factor), mask), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_each_channel_is_normalised_by_itself(method: str) -> None:
     image, mask = image_and_mask(channels=3)
     image *= torch.tensor([1.0, 50.0, 0.01])[:, None, None, None]
