@@ -11,6 +11,7 @@ from torch import nn
 from networks.cevae import CEVAE
 
 RECONSTRUCTIONS = ("l1", "l2")
+PRECISIONS = ("float32", "bfloat16")
 
 
 class Terms(NamedTuple):
@@ -56,32 +57,45 @@ class CEVAEObjective(nn.Module):
         network: the ceVAE.
         ce_weight: lambda, the weight of the CE branch, 0 to 1.
         reconstruction: "l2" or "l1".
+        precision: "float32", or "bfloat16" for the network alone; the loss is always computed in float32.
 
     Raises:
-        ValueError: for a weight outside 0 to 1 or an unknown reconstruction.
+        ValueError: for a weight outside 0 to 1, or an unknown reconstruction or precision.
     """
 
-    def __init__(self, network: CEVAE, ce_weight: float = 0.5, reconstruction: str = "l2") -> None:
+    def __init__(
+        self, network: CEVAE, ce_weight: float = 0.5, reconstruction: str = "l2", precision: str = "float32"
+    ) -> None:
         super().__init__()
         if not 0 <= ce_weight <= 1:
             raise ValueError(f"lambda is {ce_weight}, but must lie between 0 (VAE) and 1 (context encoder)")
         if reconstruction not in RECONSTRUCTIONS:
             raise ValueError(f"unknown reconstruction {reconstruction!r}; known are {', '.join(RECONSTRUCTIONS)}")
-        self.network = network
+        if precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {precision!r}; known are {', '.join(PRECISIONS)}")
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster
         self.ce_weight = ce_weight
         self.reconstruction = reconstruction
+        self.precision = precision
+
+    def _mixed(self, x: torch.Tensor) -> torch.autocast:
+        return torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def forward(self, x: torch.Tensor, x_noisy: torch.Tensor) -> Terms:
         """Return the terms of equation (1) for slices x (B, C, N, N) and the same slices with CE noise, x~."""
         vae, ce = self.ce_weight < 1, self.ce_weight > 0
-        mu, logvar = self.network.encode(torch.cat([x] * vae + [x_noisy] * ce))
+        with self._mixed(x):
+            mu, logvar = self.network.encode(torch.cat([x] * vae + [x_noisy] * ce))
+        mu, logvar = mu.to(x.dtype), logvar.to(x.dtype)
         codes = []
         if vae:
             mu_x, logvar_x = mu[: len(x)], logvar[: len(x)]
             codes += [mu_x + torch.randn_like(mu_x) * torch.exp(0.5 * logvar_x)]  # z ~ N(mu(x), sigma(x)^2)
         if ce:
             codes += [mu[-len(x) :]]  # mu(x~)
-        reconstruction = self.network.decode(torch.cat(codes))
+        with self._mixed(x):
+            reconstruction = self.network.decode(torch.cat(codes))
+        reconstruction = reconstruction.to(x.dtype)
 
         kl = rec_vae = rec_ce = x.new_zeros(len(x))
         if vae:

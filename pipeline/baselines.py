@@ -95,7 +95,7 @@ class Baselines:
 
     def _window(self, item: dict[str, Any]) -> list[int]:
         """Return the median filter's window (X, Y, Z): one voxel along the scan's own slice axis."""
-        axis = axis_of_scan(item["scan"].affine.numpy(), self.slice_axis)
+        axis = axis_of_scan(item, self.slice_axis)
         return [1 if i == axis else MEDIAN for i in range(3)]
 
 

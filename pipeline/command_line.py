@@ -11,6 +11,10 @@ from pathlib import Path
 from pipeline import __version__
 from pipeline.errors import UsageError
 
+FPR = (
+    "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.01, which is 13 ml of a brain "
+    "of 1300 ml; report.html says how many ml for the model's own healthy scans)"
+)
 RESEARCH_ONLY = "For research use only, not for diagnosis."
 
 
@@ -23,16 +27,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if _is_first():
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; the same command goes on where it stopped (train: with --resume)", file=sys.stderr)
         return 130
+
+
+def _is_first() -> bool:
+    """Return whether this process is the one that speaks: of several that torchrun started, the first."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _quieten_libraries(verbose: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("pipeline").setLevel(logging.DEBUG if verbose else logging.INFO)
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("pipeline").setLevel(level if _is_first() else logging.ERROR)
     for name in ("ignite", "monai", "pipeline.trainer.CEVAETrainer", "pipeline.trainer.CEVAEEvaluator"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not verbose:
@@ -43,18 +54,49 @@ def _quieten_libraries(verbose: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
-        description="Find what is unusual in brain MRI, with a model that has seen healthy scans only (ceVAE). "
+        usage="python -m pipeline [-h] [--version] COMMAND ...",
+        description="Find what is unusual in brain MRI, with a model that has seen healthy scans only (ceVAE).\n"
         + RESEARCH_ONLY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    overview: list[str] = []
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        metavar="COMMAND", required=True, prog="python -m pipeline", help=argparse.SUPPRESS
+    )
+
+    def part(title: str) -> None:
+        overview.extend(["", f"{title}:"])
 
     def command(name: str, run, summary: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
-        sub = commands.add_parser(name, help=summary, description=f"{summary} {RESEARCH_ONLY}", allow_abbrev=False)
+        sub = commands.add_parser(name, description=f"{summary} {RESEARCH_ONLY}", allow_abbrev=False)
         sub.set_defaults(run=run)
         sub.add_argument("--verbose", action="store_true", help="say more, with where an error came from")
+        overview.append(f"  {name:<10}{summary}")
         return sub
 
+    part("new scans")
+    predict = command("predict", _predict, "Write anomaly maps of new scans, and a report of them.")
+    given = predict.add_argument_group("what goes in")
+    given.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
+    given.add_argument(
+        "--input", required=True, nargs="+", metavar="PATH",
+        help="scans (.nii, .nii.gz), folders of scans, DICOM series or BIDS, or a datalist",
+    )  # fmt: skip
+    given.add_argument(
+        "--mask", nargs="+", default=[], metavar="PATH",
+        help="brain masks: their folder (such as HD-BET's), or one for each scan in order; not needed where the "
+        "skull is stripped already",
+    )  # fmt: skip
+    made = predict.add_argument_group("what comes out")
+    made.add_argument(
+        "--output", required=True, metavar="DIR", help="folder of report.html, summary.csv and a folder for each scan"
+    )
+    made.add_argument("--fpr", type=float, metavar="F", help=FPR)
+    made.add_argument("--overwrite", action="store_true", help="make scans anew whose outputs are there already")
+    _device(predict)
+
+    part("try it")
     demo = command("demo", _demo, "Make phantoms, train, predict and evaluate: the whole way, in minutes.")
     demo.add_argument("--output", required=True, metavar="DIR", help="folder of all that it makes")
     _device(demo)
@@ -65,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--lesioned", required=True, type=int, metavar="M", help="phantoms with lesions")
     phantom.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other brains (default 0)")
 
+    part("a model of your own")
     index = command("index", _index, "List the scans of a downloaded cohort in a datalist.")
     index.add_argument("directory", metavar="DIR", help="folder of the cohort")
     index.add_argument("--layout", required=True, help="folder, bids, brats2017, isles2015, hcp, ixi or msd")
@@ -72,9 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--modality", nargs="+", default=[], metavar="M", help="sequence, or several for channels")
     index.add_argument("--healthy", action="store_true", help="healthy scans: no labels, split training")
     index.add_argument("--split", metavar="NAME", help="default test, or training with --healthy")
-    index.add_argument("--image", nargs="+", default=[], metavar="PATTERN", help="where scans are, such as '{case}/t2'")
-    index.add_argument("--label", metavar="PATTERN", help="where lesion labels are, such as '{case}/lesion'")
-    index.add_argument("--mask", metavar="PATTERN", help="where brain masks are, such as '{case}/brain'")
+    patterns = index.add_argument_group("with --layout folder, where files are")
+    patterns.add_argument("--image", nargs="+", default=[], metavar="PATTERN", help="scans, such as '{case}/t2'")
+    patterns.add_argument("--label", metavar="PATTERN", help="lesion labels, such as '{case}/lesion'")
+    patterns.add_argument("--mask", metavar="PATTERN", help="brain masks, such as '{case}/brain'")
 
     train = command("train", _train, "Learn healthy anatomy from healthy scans.")
     train.add_argument("--data", required=True, metavar="DATALIST", help="JSON file that lists the scans")
@@ -83,16 +127,6 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     train.add_argument("--seed", type=int, metavar="S", help="same seed, same machine: same weights")
     _device(train)
-
-    predict = command("predict", _predict, "Write anomaly maps of new scans.")
-    predict.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
-    predict.add_argument("--input", required=True, nargs="+", metavar="PATH", help="scans, folders or a datalist")
-    predict.add_argument("--output", required=True, metavar="DIR", help="folder of the maps, one folder a scan")
-    predict.add_argument(
-        "--mask", nargs="+", default=[], metavar="PATH", help="brain masks in the scans' order, or their folder"
-    )
-    predict.add_argument("--overwrite", action="store_true", help="make scans anew whose outputs are there already")
-    _device(predict)
 
     evaluate = command("evaluate", _evaluate, "Measure a model on scans with annotated lesions.")
     evaluate.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
@@ -109,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--split", default="test", metavar="NAME", help="split of the datalist (default test)")
     _configuration(compare)
     _device(compare)
+    parser.epilog = "\n".join([*overview, "", "What a command takes: python -m pipeline COMMAND --help"])
     return parser
 
 
@@ -176,9 +211,11 @@ def _predict(options: argparse.Namespace) -> int:
     from pipeline.prediction import predict
 
     device = _checked_device(options.device)
-    results = predict(options.model, options.input, options.output, options.mask, device, options.overwrite)
+    paths = (options.model, options.input, options.output, options.mask)
+    results = predict(*paths, device, options.overwrite, options.fpr)
     failed = sum(result.status == "failed" for result in results)
-    print(f"{len(results) - failed} of {len(results)} scans done, in {options.output}; start with summary.csv")
+    if _is_first():
+        print(f"{len(results) - failed} of {len(results)} scans done; look at {Path(options.output) / 'report.html'}")
     return 1 if failed else 0
 
 

@@ -19,8 +19,9 @@ import torch
 from tqdm import tqdm
 
 from pipeline.baselines import BASELINES, Baselines
+from pipeline.calibration import load_calibration
 from pipeline.cohort import Entry, fingerprint_of_cohort, read_datalist
-from pipeline.configuration import made, parsed
+from pipeline.configuration import parsed
 from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation_page import verdict, write_page
 from pipeline.evaluation_totals import Case, Totals, baseline_metrics, model_metrics, slice_metrics
@@ -29,8 +30,7 @@ from pipeline.lesions import lesion_metrics, lesions_of
 from pipeline.metrics import count
 from pipeline.model import Model, load_model
 from pipeline.pictures import upright
-from pipeline.scans import check_scan, read_header
-from pipeline.scoring import MAPS, ScanScores, score_scan
+from pipeline.scoring import MAPS, ScanScores, read_label, scan_scorer
 from transforms import volume_to_slices
 
 logger = logging.getLogger(__name__)
@@ -75,9 +75,9 @@ def evaluate(
     except OSError as error:
         raise UsageError(f"{folder}: the output folder cannot be made ({error.strerror})") from error
     trained = load_model(model, device)
-    scan_scores = _scorer(trained, model)
+    scan_scores = scan_scorer(trained, model)
     baselines = Baselines(splits.get("training", []), trained)
-    totals, rows, slices, failed = Totals(len(entries), seed), [], [], {}
+    totals, rows, slices, failed = Totals(len(entries), seed, _threshold(trained, model)), [], [], {}
 
     with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps:
 
@@ -140,28 +140,15 @@ def _few_ahead(pool: ThreadPoolExecutor, work: Callable[[int], Case | str], numb
 Scorer = Callable[[Entry], tuple[dict[str, Any], ScanScores]]
 
 
-def _scorer(model: Model, run: str | Path) -> Scorer:
-    """Return how a scan is scored: by the inference configuration that the run carries."""
-    parser = parsed(Path(run) / "configs" / "inference.yaml", bundle_root=str(run))
-    parser["model"] = model
-    inferer = made(parser, "inferer")
-
-    def score(entry: Entry) -> tuple[dict[str, Any], ScanScores]:
-        check_scan(entry, model.settings["channels"])
-        item = model.preprocessing({key: entry[key] for key in ("image", "mask") if key in entry})
-        return item, score_scan(model, item, inferer)
-
-    return score
+def _threshold(model: Model, run: str | Path) -> float | None:
+    """Return the threshold of `recommended` at the run's own fpr, None without calibration."""
+    calibration = load_calibration(run, model)
+    return calibration.threshold(parsed(Path(run) / "configs" / "inference.yaml")["fpr"]) if calibration else None
 
 
 def _name(entry: Entry) -> str:
     image = entry["image"]
     return Path(image[0] if isinstance(image, list) else image).name.removesuffix(".gz").removesuffix(".nii")
-
-
-def read_label(entry: Entry, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the boolean label (X, Y, Z) of an entry whose scan has a shape, which `check_scan` has compared."""
-    return np.asanyarray(read_header(entry["label"]).dataobj).reshape(shape) > 0
 
 
 def _case(entry: Entry, model: Model, scan_scores: Scorer, baselines: Baselines, file: Path) -> Case:

@@ -41,9 +41,16 @@ class Case:
 
 
 class Totals:
-    """The histograms that all cases are counted into."""
+    """The histograms that all cases are counted into.
 
-    def __init__(self, cases: int, seed: int) -> None:
+    Args:
+        cases: their number.
+        seed: of the bootstrap and of the splits.
+        threshold: of `recommended`, by the model's calibration; None where it has none.
+    """
+
+    def __init__(self, cases: int, seed: int, threshold: float | None = None) -> None:
+        self.threshold = threshold
         self.random = np.random.default_rng(seed)
         # A fifth of the cases chooses the threshold, in each of the splits another fifth.
         self.chooses = np.argsort(self.random.random((SPLITS, cases)), 1) < max(1, round(cases / 5))
@@ -87,9 +94,14 @@ class Totals:
             "auroc_all": pooled.with_outside(self.outside).auroc()[0],
             "best_dice": pooled.best_dice()[0],
             "best_threshold": pooled.best_threshold(),
-            "dice_at_fpr": None,
-            "dice_at_fpr_reason": "the model carries no calibration",
         }
+        if name == "recommended" and self.threshold is not None:
+            metrics["dice_at_fpr"] = pooled.dice_at(self.threshold)
+        else:
+            reason = (
+                "the model carries no calibration" if self.threshold is None else "only `recommended` is calibrated"
+            )
+            metrics |= {"dice_at_fpr": None, "dice_at_fpr_reason": reason}
         few = f"{self.cases} cases are fewer than {FEWEST_CASES}"
         if self.cases < FEWEST_CASES:
             for key in ("dice_20_80", "ap_ci", "best_dice_ci"):

@@ -1,10 +1,12 @@
 """Files that are never half-written, and what they are told apart by."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -16,6 +18,13 @@ def written_aside(file: Path) -> Iterator[Path]:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write content as JSON, aside first."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(file) as partial:
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def sha256_of(file: str | Path) -> str:

@@ -100,6 +100,12 @@ class ScoreHistograms:
         """Return the highest Dice over all thresholds, (R,)."""
         return self.dice().max(1)
 
+    def dice_at(self, threshold: float) -> float:
+        """Return the first histogram's Dice where voxels that score `threshold` or more are marked."""
+        first = int(bin_of(np.asarray([threshold]), self.bits)[0])
+        true, false, total = self.positives[0, first:].sum(), self.negatives[0, first:].sum(), self.positives[0].sum()
+        return float(2 * true / (true + false + total)) if total else float("nan")
+
     def best_threshold(self) -> float:
         """Return the score from which on a voxel counts as positive where the first histogram's Dice is highest."""
         best = int(self._used()[np.argmax(self.dice()[0])])

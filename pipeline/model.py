@@ -24,6 +24,8 @@ class Model:
     device: torch.device
     fingerprint: str
     """SHA-256 of the weights' file."""
+    name: str = ""
+    """Name of the run's directory."""
 
     @property
     def kl_is_trained(self) -> bool:
@@ -63,4 +65,6 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
                 raise UsageError(
                     f"{weights}: trained with {key} = {value}, but configs/train.yaml says {settings[key]}"
                 )
-    return Model(network, parser.get_parsed_content("preprocessing"), settings, chosen, sha256_of(weights))
+    return Model(
+        network, parser.get_parsed_content("preprocessing"), settings, chosen, sha256_of(weights), run.absolute().name
+    )

@@ -1,47 +1,48 @@
-"""Prediction: new scans in, a folder of maps for each out. One bad scan never stops the others."""
+"""Prediction: new scans in, a folder of maps for each out. One bad scan never stops the others.
+
+While one scan is scored, the next is read and the one before is written. A case is written aside and renamed when all
+of it is there, so that a run that was killed goes on where it stopped.
+"""
 
 import hashlib
 import json
 import logging
 import shutil
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import ignite.distributed as idist
+import monai
+import nibabel as nib
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from ignite.handlers import ProgressBar
-from monai.data import Dataset
+from monai.data import Dataset, ThreadBuffer
 from monai.engines import Evaluator
 from monai.inferers import Inferer
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline import __version__
-from pipeline.cohort import files_of
+from pipeline.calibration import Calibration
 from pipeline.configuration import made, parsed
-from pipeline.errors import ScanError, UsageError, reason_of
-from pipeline.files import sha256_of, written_aside
+from pipeline.errors import UsageError
+from pipeline.familiarity import facts_of
+from pipeline.files import write_json
+from pipeline.findings import find
 from pipeline.model import Model
-from pipeline.nifti import copy_of, on_grid_of, write
-from pipeline.pictures import write_preview
-from pipeline.scans import Case, check_scan, find_cases, read_header
+from pipeline.outputs import put_in_place, write_case, write_record
+from pipeline.processes import gathered, joined_processes, mine
+from pipeline.reading import CaseReader, Reading
+from pipeline.report import write_report
+from pipeline.results import Result, write_summary
+from pipeline.scans import Case, find_cases
 from pipeline.scoring import ScanScores, score_scan
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Result:
-    """What became of a case: a row of summary.csv."""
-
-    case: str
-    input: str
-    status: str
-    reason: str = ""
-    warnings: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 class ScanEvaluator(Evaluator):
@@ -49,133 +50,153 @@ class ScanEvaluator(Evaluator):
 
     Args:
         model: the trained model.
-        dataset: the cases' entries with the model's preprocessing.
-        cases: the same cases with their names.
+        dataset: the cases, with a transform that reads and preprocesses them.
         inferer: how the slices of a scan are scored.
         output: the folder of the outputs.
+        calibration: of the model; None where it has none: then there are no surprise and no anomalies.
+        fpr: share of a healthy brain's voxels that `anomalies` may mark.
+        minimum_cluster_ml: smaller connected anomalies are dropped, ml.
         overwrite: whether a case that is there already is made anew.
         val_handlers: handlers with `attach`.
+
+    Raises:
+        UsageError: where `fpr` is no share, or the output folder cannot be made.
     """
 
     def __init__(
         self,
         model: Model,
         dataset: Dataset,
-        cases: Sequence[Case],
         inferer: Inferer,
         output: str | Path,
+        calibration: Calibration | None = None,
+        fpr: float = 0.01,
+        minimum_cluster_ml: float = 0.0,
         overwrite: bool = False,
         val_handlers: Sequence[Any] = (),
     ) -> None:
-        super().__init__(model.device, range(len(cases)), decollate=False)
+        if not 0 < fpr < 1:
+            raise UsageError(f"fpr is {fpr:g}, but must lie between 0 and 1, such as 0.01: 1 % of a healthy brain")
         self.model = model
-        self.dataset = dataset
-        self.cases = cases
+        self.cases: Sequence[Case] = dataset.data
         self.inferer = inferer
         self.output = Path(output)
-        self.overwrite = overwrite
+        self.calibration = calibration
+        self.finding = {"fpr": fpr, "minimum_cluster_ml": minimum_cluster_ml}
         self.results: list[Result] = []
-        ProgressBar(persist=True, desc="predicting", disable=None).attach(self)
-        self.add_event_handler(Events.STARTED, self._start)
-        self.add_event_handler(Events.COMPLETED, self._finish)
+        self.started = datetime.now(UTC)
+        settings = json.dumps([model.settings, self.finding], sort_keys=True)
+        made_with = {
+            "model": model.fingerprint,
+            "calibration": calibration.fingerprint if calibration is not None else None,
+            "settings": hashlib.sha256(settings.encode()).hexdigest(),
+        }
+        ahead = ThreadBuffer(CaseReader(dataset, self.output, made_with, overwrite), 1)
+        super().__init__(model.device, ahead, epoch_length=len(mine(self.cases)), decollate=False)
+        ProgressBar(persist=True, desc="predicting", disable=idist.get_rank() > 0 or None).attach(self)
         self._register_handlers(val_handlers)
 
-    def _start(self, engine: Engine) -> None:
+    def run(self, global_epoch: int = 1) -> None:
+        """Predict all cases, and write summary.csv, report.html and run.json, also when interrupted."""
         try:
             self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
+        if self.calibration is None:
+            logger.warning("the model carries no calibration: there will be no surprise and no anomalies")
+        interrupted = True
+        with ThreadPoolExecutor(1) as self._writer, logging_redirect_tqdm():
+            self._writing: Future[None] | None = None
+            try:
+                if mine(self.cases):
+                    super().run(global_epoch)
+                interrupted = False
+            finally:
+                self._wait()
+                self._finish(interrupted)
 
-    def _iteration(self, engine: Engine, index: int) -> Result:
-        case = self.cases[index]
-        started = time.monotonic()
-        result = Result(case.name, str(case.image), "done")
+    def _iteration(self, engine: Engine, reading: Reading) -> Result:
+        """Score a case that was read, and have it written."""
+        self.results.append(reading.result)
+        if reading.item is not None:
+            try:
+                scores = score_scan(self.model, reading.item, self.inferer)
+                facts = facts_of(reading.item, scores, self.model.settings)
+            except Exception as error:
+                reading.fail(error)
+            else:
+                known = self.calibration.familiarity.warnings_of(facts) if self.calibration is not None else []
+                reading.result.warnings = [*known, *reading.item["scan_warnings"], *scores.warnings]
+                source, reading.item = reading.item["source"], None
+                self._wait()
+                self._writing = self._writer.submit(self._write, reading, source, scores)
+        return reading.result
+
+    def _wait(self) -> None:
+        """Wait until the case before is written: no more than one waits, so that memory is bounded."""
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write(self, reading: Reading, source: nib.nifti1.Nifti1Image, scores: ScanScores) -> None:
+        """Write a case aside, in a thread of its own, and put it in its place."""
+        case, result = reading.case, reading.result
+        partial = self.output / f".{case.name}.partial"
         try:
-            self._predict(index, result)
-        except Exception as error:  # the boundary: whatever is wrong with one scan, the others go on
-            result.status, result.reason = "failed", reason_of(error)
-            logger.error("failed: %s: %s", case.image, result.reason)
-            logger.debug("where it failed:", exc_info=True)
-        result.seconds = round(time.monotonic() - started, 3)
-        self.results.append(result)
-        return result
+            findings = None
+            if self.calibration is not None:
+                recommended = scores.maps["recommended"]
+                findings = find(recommended, scores.mask, source.affine, self.calibration, **self.finding)
+                for name in ("anomaly_ml", "clusters", "largest_cluster_ml", "largest_cluster_ras_mm", "max_surprise"):
+                    setattr(result, name, getattr(findings, name))
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            write_case(partial, case.name, source, scores, findings)
+            result.status, result.reason, result.seconds = "done", "", reading.seconds
+            write_record(partial, asdict(result) | {"hashes": reading.hashes, "version": __version__})
+            put_in_place(partial, self.output / case.name)
+        except Exception as error:
+            reading.fail(error)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
-    def _predict(self, index: int, result: Result) -> None:
-        """Predict one case, aside first: its folder appears when all of it is there."""
-        case, started = self.cases[index], time.monotonic()
-        check_scan(case.entry, self.model.settings["channels"])
-        folder, partial = self.output / case.name, self.output / f".{case.name}.partial"
-        hashes = self._hashes(case)
-        there = _record_in(folder)
-        if folder.exists() and there is None:
-            raise ScanError(f"{folder} is there already and was not made by predict; choose another --output")
-        if there is not None and not self.overwrite:
-            if there["hashes"] == hashes:
-                result.status, result.warnings = "already done", there["warnings"]
-                return
-            raise ScanError(
-                f"{folder} holds other results (another scan, mask or model); give --overwrite to replace them"
-            )
-        scores = score_scan(self.model, self.dataset[index], self.inferer)
-        result.warnings = scores.warnings
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        write_case(partial, case, scores)
-        result.seconds = round(time.monotonic() - started, 3)
-        record = asdict(result) | {"hashes": hashes, "version": __version__}
-        (partial / "case.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+    def _finish(self, interrupted: bool) -> None:
+        known = {result.case: result for part in gathered(self.results) for result in part}
+        self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
+        if idist.get_rank() > 0:
+            return
+        run = self._description(interrupted)
+        try:
+            write_summary(self.results, self.output)
+            write_report(self.results, run, self.output)
+            write_json(self.output / "run.json", run)
+        except OSError as error:
+            raise UsageError(f"{self.output}: the summary cannot be written ({error.strerror})") from error
 
-    def _hashes(self, case: Case) -> dict[str, Any]:
-        """Return the hashes of all that a case's outputs depend on."""
-        settings = json.dumps(self.model.settings, sort_keys=True)
+    def _description(self, interrupted: bool) -> dict[str, Any]:
+        """Return the content of run.json: what the outputs were made with."""
+        fpr, calibration = self.finding["fpr"], self.calibration
         return {
-            "image": [sha256_of(file) for file in files_of([{"image": case.entry["image"]}])],
-            "mask": sha256_of(case.entry["mask"]) if "mask" in case.entry else None,
-            "model": self.model.fingerprint,
-            "settings": hashlib.sha256(settings.encode()).hexdigest(),
-        }
-
-    def _finish(self, engine: Engine) -> None:
-        write_summary(self.results, self.output)
-        run = {
             "version": __version__,
-            "model": self.model.fingerprint,
-            "device": str(self.model.device),
+            "model": self.model.name,
+            "fingerprint": self.model.fingerprint,
             "torch": str(torch.__version__),
-            "cases": len(self.results),
+            "monai": monai.__version__,
+            "device": str(self.model.device),
+            **self.finding,
+            "threshold": calibration.threshold(fpr) if calibration is not None else None,
+            "calibration": None
+            if calibration is None
+            else {
+                "scans": calibration.scans,
+                "brain_ml": round(calibration.brain_ml, 1),
+                "false_alarm_ml": round(fpr * calibration.brain_ml, 2),
+            },
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(UTC) - self.started).total_seconds(), 1),
+            "cases": len(self.cases),
             "failed": sum(result.status == "failed" for result in self.results),
+            "interrupted": interrupted,
         }
-        (self.output / "run.json").write_text(json.dumps(run, indent=1), encoding="utf-8")
-
-
-def _record_in(folder: Path) -> dict[str, Any] | None:
-    """Return the record of a case's folder, None where it is not one that prediction made."""
-    try:
-        record: dict[str, Any] = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-        return record if {"hashes", "warnings"} <= record.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def write_case(folder: Path, case: Case, scores: ScanScores) -> None:
-    """Write a case's image, maps, slice table and preview into its folder."""
-    scan = read_header(case.image)
-    image = copy_of(scan)
-    write(image, folder / f"{case.name}_image.nii.gz")
-    for name, voxels in scores.maps.items():
-        write(on_grid_of(scan, voxels), folder / f"{case.name}_{name}.nii.gz")
-    scores.slices.to_csv(folder / f"{case.name}_slices.csv", index=False, float_format="%.6g")
-    write_preview(folder / f"{case.name}_preview.png", image, scores)
-
-
-def write_summary(results: Sequence[Result], output: Path) -> None:
-    """Write summary.csv: a row a case."""
-    table = pd.DataFrame([asdict(result) | {"warnings": "; ".join(result.warnings)} for result in results])
-    with written_aside(output / "summary.csv") as partial:
-        table.to_csv(partial, index=False)
 
 
 def predict(
@@ -185,16 +206,18 @@ def predict(
     masks: Sequence[str | Path] = (),
     device: str | None = None,
     overwrite: bool = False,
+    fpr: float | None = None,
 ) -> list[Result]:
     """Predict scans by the inference configuration that a run carries, and return what became of each.
 
     Args:
         model: the directory that training wrote.
-        inputs: scans, folders or datalists.
+        inputs: scans, folders, DICOM series or datalists.
         output: the folder of the outputs.
         masks: brain masks, see `find_cases`.
         device: where to compute; the GPU where there is one when None.
         overwrite: whether cases that are there already are made anew.
+        fpr: share of a healthy brain's voxels that `anomalies` may mark; the configuration's own when None.
 
     Raises:
         UsageError: where the model or the inputs cannot be used at all.
@@ -203,10 +226,14 @@ def predict(
     if not configuration.is_file():
         raise UsageError(f"{model}: not a model; give the directory that `train --output` wrote")
     values: dict[str, Any] = {"bundle_root": str(model), "output_dir": str(output), "overwrite": overwrite}
-    if device is not None:
-        values["device"] = f"$torch.device('{torch.device(device)}')"
-    parser = parsed(configuration, **values)
-    parser["cases"] = find_cases(inputs, masks)
-    evaluator = made(parser, "evaluator")
-    evaluator.run()
-    return evaluator.results
+    if fpr is not None:
+        values["fpr"] = fpr
+    with joined_processes(device) as device:
+        if device is not None:
+            values["device"] = f"$torch.device('{torch.device(device)}')"
+        parser = parsed(configuration, **values)
+        parser["cases"] = find_cases(inputs, masks, output)
+        evaluator = made(parser, "evaluator")
+        evaluator.run()
+    results: list[Result] = evaluator.results
+    return results

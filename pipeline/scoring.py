@@ -1,7 +1,9 @@
 """From a preprocessed scan to its scores on its own grid: the way back of the preprocessing."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,17 @@ import pandas as pd
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from nibabel.orientations import io_orientation
+from nibabel.orientations import apply_orientation, io_orientation
 
 from networks import CEVAE, score_slices
+from pipeline.checks import check_scan, read_header
+from pipeline.cohort import Entry
+from pipeline.configuration import made, parsed
+from pipeline.errors import ScanError
 from pipeline.model import Model
 from transforms import SLICE_AXES, slices_to_volume, volume_to_slices
+
+logger = logging.getLogger(__name__)
 
 MAPS = ("combined", "rec", "kl", "recommended")
 
@@ -83,11 +91,18 @@ class SliceScorer(Inferer):
         scored = torch.nonzero(brain_share > 0)[:, 0]
         volumes = torch.zeros(len(images), len(MAPS) + 1, *images.shape[2:])
         slice_kl, slice_rec = torch.zeros(len(images)), torch.zeros(len(images))
-        for batch in scored.split(self.batch_size):
-            scores = score_slices(network, images[batch].to(device), **self.options)
+        start = 0
+        while start < len(scored):
+            batch = scored[start : start + self.batch_size]
+            try:
+                scores = score_slices(network, images[batch].to(device), **self.options)
+            except torch.OutOfMemoryError as error:
+                self._shrink(error)
+                continue
             maps = [*(getattr(scores, name) for name in MAPS), scores.reconstruction[:, :1]]
             volumes[batch] = torch.cat(maps, dim=1).cpu()
             slice_kl[batch], slice_rec[batch] = scores.slice_kl.cpu(), scores.slice_rec.cpu()
+            start += len(batch)
         table = pd.DataFrame(
             {
                 "slice": scored.numpy(),
@@ -97,6 +112,18 @@ class SliceScorer(Inferer):
             }
         )
         return slices_to_volume(volumes, self.slice_axis), table
+
+    def _shrink(self, error: torch.OutOfMemoryError) -> None:
+        """Halve the batch, for this scan and the next ones.
+
+        Raises:
+            ScanError: where it is one slice already.
+        """
+        if self.batch_size == 1:
+            raise ScanError("the GPU's memory is too small for one slice; free it, or give --device cpu") from error
+        self.batch_size //= 2
+        torch.cuda.empty_cache()
+        logger.warning("the GPU's memory is full; going on with %d slices at once", self.batch_size)
 
 
 def score_scan(model: Model, item: dict[str, Any], inferer: Inferer) -> ScanScores:
@@ -109,8 +136,8 @@ def score_scan(model: Model, item: dict[str, Any], inferer: Inferer) -> ScanScor
     """
     image = item["image"]
     volumes, table = inferer(image.as_tensor(), model.network, item["mask"].as_tensor())
-    on_grid = MetaTensor(volumes).copy_meta_from(image)
-    on_grid = model.preprocessing.inverse({"image": on_grid})["image"].numpy()
+    on_network_grid = MetaTensor(volumes).copy_meta_from(image)
+    on_grid = _as_scan(model.preprocessing.inverse({"image": on_network_grid})["image"], item["scan"])
     mask = item["scan_mask"][0].numpy() > 0
     maps = {name: np.where(mask, volume, np.float32(0)) for name, volume in zip(MAPS, on_grid, strict=False)}
     if not model.kl_is_trained:
@@ -121,14 +148,44 @@ def score_scan(model: Model, item: dict[str, Any], inferer: Inferer) -> ScanScor
     if outside > 0.01:
         warnings.append(f"{outside:.0%} of the brain lies outside the model's field of view and is not scored")
     slice_axis = model.settings["slice_axis"]
-    scan_axis = axis_of_scan(item["scan"].affine.numpy(), slice_axis)
+    scan_axis = axis_of_scan(item, slice_axis)
     slices = _slice_table(table, maps["recommended"], item, scan_axis, model.settings)
     return ScanScores(maps, on_grid[-1], mask, slices, slice_axis, scan_axis, warnings)
 
 
-def axis_of_scan(affine: np.ndarray, slice_axis: str) -> int:
-    """Return the scan's own axis, 0 to 2, that its axial, coronal or sagittal slices are counted along."""
-    return int(np.flatnonzero(io_orientation(affine)[:, 0] == SLICE_AXES[slice_axis])[0])
+def scan_scorer(model: Model, run: str | Path) -> Callable[[Entry], tuple[dict[str, Any], ScanScores]]:
+    """Return how an entry is preprocessed and scored: by the inference configuration that the run carries."""
+    parser = parsed(Path(run) / "configs" / "inference.yaml", bundle_root=str(run))
+    parser["model"] = model
+    inferer = made(parser, "inferer")
+
+    def score(entry: Entry) -> tuple[dict[str, Any], ScanScores]:
+        check_scan(entry, model.settings["channels"])
+        item = model.preprocessing({key: entry[key] for key in ("image", "mask") if key in entry})
+        return item, score_scan(model, item, inferer)
+
+    return score
+
+
+def read_label(entry: Entry, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the boolean label (X, Y, Z) of an entry whose scan has a shape, which `check_scan` has compared."""
+    return np.asanyarray(read_header(entry["label"]).dataobj).reshape(shape) > 0
+
+
+def _as_scan(maps: MetaTensor, scan: MetaTensor) -> np.ndarray:
+    """Return maps (M, X, Y, Z) in the order of the scan's axes.
+
+    MONAI's Orientation names axes by the direction they are nearest to, and gives those of a scan that lies half-way
+    between two directions back exchanged. Between two grids of the same voxels there is no such doubt.
+    """
+    exchanged = io_orientation(np.linalg.inv(scan.affine.numpy()) @ maps.affine.numpy())
+    return np.moveaxis(apply_orientation(np.moveaxis(maps.numpy(), 0, -1), exchanged), -1, 0)
+
+
+def axis_of_scan(item: dict[str, Any], slice_axis: str) -> int:
+    """Return the scan's own axis, 0 to 2, that the axial, coronal or sagittal slices of its item are counted along."""
+    to_slices = np.linalg.inv(item["image"].affine.numpy()) @ item["scan"].affine.numpy()
+    return int(np.abs(to_slices[SLICE_AXES[slice_axis], :3]).argmax())
 
 
 def _slice_table(

@@ -15,21 +15,73 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from pipeline.checks import check_scan
 from pipeline.cohort import Entry, files_of
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import sha256_of, written_aside
-from pipeline.scans import check_scan
+from pipeline.processes import gathered, mine
 
 logger = logging.getLogger(__name__)
 
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
 
 POOL_FROM_BYTES = 100_000_000
 """Compressed input from which starting processes, some 5 s each for their imports, is worth it."""
 
 
-class SliceBank(Dataset):
-    """The healthy slices of a cohort as tensors: `image` (n, C, N, N) and `mask` (n, 1, N, N), in float16.
+class Slices(Dataset):
+    """Slices in files `.npy` of stacks (S, C + 1, N, N) in float16: the image's channels, then the mask.
+
+    The files are mapped, not read: memory does not grow with their number. On a GPU all slices are kept on it where
+    they fit.
+
+    Args:
+        files: the stacks; empty ones are passed over.
+        device: where batches are wanted.
+    """
+
+    def __init__(self, files: Sequence[Path], device: torch.device | str = "cpu") -> None:
+        stacks = (np.asarray(np.load(file, mmap_mode="r")) for file in files)
+        self.stacks = [stack for stack in stacks if len(stack)]
+        self.starts = np.cumsum([0, *map(len, self.stacks)])
+        self.resident = self._on(torch.device(device))
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the stacks."""
+        return sum(stack.nbytes for stack in self.stacks) / 1e6
+
+    def _on(self, device: torch.device) -> torch.Tensor | None:
+        """Return all slices on a GPU, None where there is none or they would take more than half of its free memory."""
+        if device.type != "cuda" or not self.stacks:
+            return None
+        if self.megabytes * 1e6 > torch.cuda.mem_get_info(device)[0] / 2:
+            return None
+        resident = torch.empty((len(self), *self.stacks[0].shape[1:]), dtype=torch.float16, device=device)
+        for start, stack in zip(self.starts, self.stacks, strict=False):
+            resident[start : start + len(stack)] = torch.from_numpy(stack.copy())
+        return resident
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, indices: int | Sequence[int] | np.ndarray) -> Batch:
+        """Return one slice, or a batch for several indices at once: `image` (B, C, N, N) and `mask` (B, 1, N, N)."""
+        if self.resident is not None:
+            slices = self.resident[torch.as_tensor(indices, device=self.resident.device)]
+        elif isinstance(indices, (int, np.integer)):
+            return {key: value[0] for key, value in self[[int(indices)]].items()}
+        else:
+            stacks = np.searchsorted(self.starts, indices, side="right") - 1
+            rows = np.asarray(indices) - self.starts[stacks]
+            picked = [self.stacks[stack][row] for stack, row in zip(stacks.tolist(), rows.tolist(), strict=True)]
+            slices = torch.from_numpy(np.stack(picked)) if picked else torch.empty(0, *self.stacks[0].shape[1:])
+        slices = slices.to(torch.float32)
+        return {"image": slices[..., :-1, :, :], "mask": slices[..., -1:, :, :]}
+
+
+class SliceBank(Slices):
+    """The healthy slices of a cohort: `image` (n, C, N, N) and `mask` (n, 1, N, N).
 
     Each scan has one file in `folder`, named by the contents of its scan, mask and label and by the preprocessing, and
     renamed into place when complete: what is there is never stale and never partial, whoever made it.
@@ -40,9 +92,10 @@ class SliceBank(Dataset):
         folder: where the files are kept.
         title: what the cohort is called in messages.
         workers: processes that preprocess; all processors when None.
+        device: where batches are wanted.
 
     Raises:
-        UsageError: where no scan gives a slice.
+        UsageError: where no scan gives a slice, or the disk is full.
     """
 
     def __init__(
@@ -52,6 +105,7 @@ class SliceBank(Dataset):
         folder: str | Path,
         title: str = "cohort",
         workers: int | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.data = data
         self.transform = transform
@@ -60,17 +114,17 @@ class SliceBank(Dataset):
         folder.mkdir(parents=True, exist_ok=True)
         fingerprint = fingerprint_of(transform)
         jobs = [(entry, folder / f"{_content_key(entry, fingerprint)}.npy") for entry in data]
-        self._build([job for job in jobs if not job[1].exists()], title, workers)
-        stacks = [np.load(file, mmap_mode="r") for _, file in jobs if file.exists()]
-        stacks = [stack for stack in stacks if len(stack)]
-        if data and not stacks:
+        self._build(mine([job for job in jobs if not job[1].exists()]), title, workers)
+        self.failed = {name: reason for part in gathered(self.failed) for name, reason in part.items()}
+        super().__init__([file for _, file in jobs if file.exists()], device)
+        if data and not self.stacks:
             first = next(iter(self.failed.items()), None)
             why = f"; {first[0]}: {first[1]}" if first else ": all have annotations or too little brain"
             raise UsageError(f"no slice to learn from in the {len(data)} {title} scans{why}")
-        self.slices = torch.from_numpy(np.concatenate(stacks)) if stacks else torch.empty(0)
-        logger.info("%s: %d scans, %d slices", title, len(stacks), len(self))
+        numbers = f"{len(self.stacks)} scans, {len(self)} slices, {self.megabytes:.0f} MB"
+        logger.info("%s: %s in %s", title, numbers, folder)
 
-    def _build(self, jobs: list[tuple[Entry, Path]], title: str, workers: int | None) -> None:
+    def _build(self, jobs: Sequence[tuple[Entry, Path]], title: str, workers: int | None) -> None:
         """Preprocess the scans of `jobs`, and name those that cannot be used."""
         if not jobs:
             return
@@ -86,14 +140,6 @@ class SliceBank(Dataset):
                 name = files_of([entry])[0]
                 self.failed[name] = reason
                 logger.warning("left out: %s: %s", name, reason)
-
-    def __len__(self) -> int:
-        return len(self.slices)
-
-    def __getitem__(self, indices: int | Sequence[int] | torch.Tensor) -> Batch:
-        """Return one slice, or a batch for several indices at once: `image` (B, C, N, N) and `mask` (B, 1, N, N)."""
-        slices = self.slices[indices].to(torch.float32)
-        return {"image": slices[..., :-1, :, :], "mask": slices[..., -1:, :, :]}
 
 
 def fingerprint_of(thing: Any) -> str:
@@ -134,22 +180,27 @@ def _write_slices(arguments: tuple[Entry, Callable[[Entry], dict[str, Any]], Pat
         stack = torch.cat([slices["image"], slices["mask"]], dim=1).numpy().astype(np.float16)
     except (ScanError, ValueError, OSError, RuntimeError, EOFError) as error:
         return reason_of(error)
-    with written_aside(file) as partial:
-        np.save(partial, stack)
+    try:
+        with written_aside(file) as partial:
+            np.save(partial, stack)
+    except OSError as error:
+        raise UsageError(f"{file.parent}: the slices cannot be kept there; {reason_of(error)}") from error
     return None
 
 
 class BatchLoader:
     """Batches of a slice bank, gathered at once; shuffled by a seed and the epoch alone, so that a run can be repeated.
 
+    Of several processes each gets its share of a batch. `number` is the size of the whole.
+
     Args:
-        dataset: the slice bank.
+        dataset: the slices.
         batch_size: slices of a batch; the last one of an epoch may be smaller.
         shuffle: whether each epoch has an order of its own.
         seed: the seed of that order.
     """
 
-    def __init__(self, dataset: SliceBank, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
+    def __init__(self, dataset: Slices, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -168,4 +219,5 @@ class BatchLoader:
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
         for start in range(0, len(order), self.batch_size):
-            yield self.dataset[torch.from_numpy(order[start : start + self.batch_size])]
+            batch = order[start : start + self.batch_size]
+            yield {**self.dataset[mine(batch)], "number": len(batch)}

@@ -4,16 +4,18 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from monai.engines import Evaluator, Trainer
 from monai.inferers import Inferer, SimpleInferer
 from monai.transforms import Compose
+from torch.nn.parallel import DistributedDataParallel
 
 from networks import CEVAEObjective, Terms
 from pipeline.errors import UsageError
-from pipeline.slice_bank import BatchLoader
+from pipeline.slice_bank import Batch, BatchLoader
 from transforms import RandNoised
 
 logger = logging.getLogger(__name__)
@@ -22,9 +24,9 @@ Output = tuple[torch.Tensor, int]
 """The sums of the terms of equation (1) over a batch, (4,), and the number of its slices."""
 
 
-def seed_of(seed: int, epoch: int) -> int:
-    """Return the seed of one epoch, so that it does not depend on where a run was taken up again."""
-    return (seed * 1_000_003 + epoch) % 2**32
+def seed_of(seed: int, epoch: int, rank: int = 0) -> int:
+    """Return the seed of one epoch in one process, so that it does not depend on where a run was taken up again."""
+    return (seed * 1_000_003 + epoch + rank * 7_919_000_027) % 2**32
 
 
 class CEVAETrainer(Trainer):
@@ -59,6 +61,8 @@ class CEVAETrainer(Trainer):
         super().__init__(device, max_epochs, train_data_loader, decollate=False)
         self.batches = train_data_loader
         self.objective = objective
+        # Gradients are averaged over the processes of torchrun, where there are several.
+        self.shared = DistributedDataParallel(objective) if idist.get_world_size() > 1 else objective
         self.optimizer = optimizer
         self.augmentation = augmentation
         self.noise = noise
@@ -66,27 +70,34 @@ class CEVAETrainer(Trainer):
         self.seed = seed
         self.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         EpochMeans().attach(self)
-        ProgressBar(persist=True, desc="training", bar_format=_BAR, disable=None).attach(
+        ProgressBar(persist=True, desc="training", bar_format=_BAR, disable=idist.get_rank() > 0 or None).attach(
             self, metric_names="all", event_name=Events.EPOCH_COMPLETED, closing_event_name=Events.COMPLETED
         )
         self._register_handlers(train_handlers)
 
     def _start_epoch(self, engine: Engine) -> None:
-        seed = seed_of(self.seed, engine.state.epoch)
+        seed = seed_of(self.seed, engine.state.epoch, idist.get_rank())
         torch.manual_seed(seed)
         self.augmentation.set_random_state(seed)
         self.noise.set_random_state(seed + 1)
         self.batches.set_epoch(engine.state.epoch)
         self.objective.train()
 
-    def _iteration(self, engine: Any, batch: dict[str, torch.Tensor]) -> Output:
-        batch = self.augmentation({key: value.to(engine.state.device) for key, value in batch.items()})
+    def _iteration(self, engine: Any, batch: Batch) -> Output:
+        batch, number = _on(engine.state.device, batch)
+        batch = self.augmentation(batch)
         x, x_noisy = batch["image"], self.noise(batch)["image"]
-        terms: Terms = self.inferer(x, self.objective, x_noisy)
+        terms: Terms = self.inferer(x, self.shared, x_noisy)
         self.optimizer.zero_grad(set_to_none=True)
-        terms.loss.mean().backward()
+        # The mean over the whole batch, of which this process may have a part.
+        (terms.loss.sum() * (idist.get_world_size() / number)).backward()
         self.optimizer.step()
         return torch.stack(terms).detach().sum(1), len(x)
+
+
+def _on(device: torch.device, batch: Batch) -> tuple[Batch, int]:
+    """Return the tensors of a batch on a device, and the number of slices of the whole batch."""
+    return {key: batch[key].to(device, non_blocking=True) for key in ("image", "mask")}, batch["number"]
 
 
 _BAR = "{desc}: {n_fmt}/{total_fmt} epochs {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -124,8 +135,8 @@ class CEVAEEvaluator(Evaluator):
         with torch.no_grad():
             super().run(global_epoch)
 
-    def _iteration(self, engine: Any, batch: dict[str, torch.Tensor]) -> Output:
-        batch = {key: value.to(engine.state.device) for key, value in batch.items()}
+    def _iteration(self, engine: Any, batch: Batch) -> Output:
+        batch, _ = _on(engine.state.device, batch)
         x, x_noisy = batch["image"], self.noise(batch)["image"]
         terms: Terms = self.inferer(x, self.objective, x_noisy)
         return torch.stack(terms).sum(1), len(x)
@@ -153,8 +164,9 @@ class EpochMeans:
         self.number += number
 
     def _finish(self, engine: Engine) -> None:
-        assert isinstance(self.sums, torch.Tensor)
-        means = dict(zip(Terms._fields, (self.sums / self.number).tolist(), strict=True))
+        sums, number = idist.all_reduce(self.sums), idist.all_reduce(self.number)
+        assert isinstance(sums, torch.Tensor)
+        means = dict(zip(Terms._fields, (sums / number).tolist(), strict=True))
         engine.state.metrics.update(means)
         if not torch.isfinite(torch.tensor(list(means.values()))).all():
             raise UsageError("the loss is no longer finite: lower learning_rate, or look for wild values in the scans")

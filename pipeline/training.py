@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
+from ignite.engine import Events
+
 from networks.scores import check_score_options
+from pipeline.calibration import calibration_file
 from pipeline.cohort import channels_of, fingerprint_of_cohort, read_training_cohort
 from pipeline.configuration import create_run, made, parsed, settings_of, training_configuration
 from pipeline.errors import UsageError
+from pipeline.files import write_json
+from pipeline.processes import joined_processes
 
 logger = logging.getLogger(__name__)
 
@@ -40,20 +46,29 @@ def train(
         UsageError: where cohort or configuration cannot be used, or the run is there already.
     """
     run = Path(output)
+    with joined_processes(device) as device:
+        return _train(run, data, config, settings, resume, seed, device, bank)
+
+
+def _train(
+    run: Path,
+    data: str | Path,
+    config: str,
+    settings: Sequence[str],
+    resume: bool,
+    seed: int | None,
+    device: str | None,
+    bank: str | Path | None,
+) -> Path:
     cohort = read_training_cohort(data)
     fixed: dict[str, object] = {"channels": channels_of(cohort["training"] + cohort["validation"])}
     if seed is not None:
         fixed["seed"] = seed
     text = training_configuration(config, settings, **fixed)
-    configuration, hashes = run / "configs" / "train.yaml", run / "cohort.json"
     known = {split: fingerprint_of_cohort(entries) for split, entries in cohort.items()}
-    if configuration.exists() and not resume:
-        raise UsageError(f"{run}: there is a run already; give --resume to go on with it, or another --output")
-    if configuration.exists() and configuration.read_text(encoding="utf-8") != text:
-        raise UsageError(f"{run}: it was begun with other settings (configs/train.yaml); --resume needs the same")
-    if hashes.exists() and json.loads(hashes.read_text(encoding="utf-8")) != known:
-        raise UsageError(f"{run}: it was begun with other scans than those of {data}; --resume needs the same")
-    if (run / "models" / "model.pt").exists():
+    _refuse_another(run, text, known, resume, data)
+    weights = run / "models" / "model.pt"
+    if weights.exists() and calibration_file(run).exists():
         logger.info("%s: its training has ended already", run)
         return run
 
@@ -65,18 +80,36 @@ def train(
     parser = parsed(settings_of(text), **values)
     made(parser, "initialize")
     _check(parser)
-    create_run(run, text)
-    hashes.write_text(json.dumps(known), encoding="utf-8")
+    idist.barrier()  # no process may look for a run after another has begun it
+    if idist.get_rank() == 0:
+        create_run(run, text)
+        write_json(run / "cohort.json", known)
+    idist.barrier()
     trainer = made(parser, "train::trainer")
     if resume:
         checkpoints = next(h for h in made(parser, "train::handlers") if hasattr(h, "resume"))
         logger.info("resuming after epoch %d", checkpoints.resume(trainer))
-    failed = {**made(parser, "train::dataset").failed, **made(parser, "validate::dataset").failed}
-    (run / "left_out.json").write_text(json.dumps(failed, indent=1), encoding="utf-8")
+    if idist.get_rank() == 0:
+        failed = {**made(parser, "train::dataset").failed, **made(parser, "validate::dataset").failed}
+        write_json(run / "left_out.json", failed)
     if trainer.state.epoch < trainer.state.max_epochs:
         trainer.run()
+    elif not weights.exists():  # ended between its last checkpoint and its weights
+        trainer.fire_event(Events.COMPLETED)
+    made(parser, "calibration")()
     logger.info("the model is in %s; next: python -m pipeline predict --model %s --input SCANS --output DIR", run, run)
     return run
+
+
+def _refuse_another(run: Path, text: str, known: dict[str, str], resume: bool, data: str | Path) -> None:
+    """Refuse to go on with a run that was begun with other settings or scans, or without being asked to."""
+    configuration, cohort = run / "configs" / "train.yaml", run / "cohort.json"
+    if configuration.exists() and not resume:
+        raise UsageError(f"{run}: there is a run already; give --resume to go on with it, or another --output")
+    if configuration.exists() and configuration.read_text(encoding="utf-8") != text:
+        raise UsageError(f"{run}: it was begun with other settings (configs/train.yaml); --resume needs the same")
+    if cohort.exists() and json.loads(cohort.read_text(encoding="utf-8")) != known:
+        raise UsageError(f"{run}: it was begun with other scans than those of {data}; --resume needs the same")
 
 
 def _check(parser: Any) -> None:

@@ -1,11 +1,11 @@
 """The handlers of the training engine: what a run leaves behind, when it stops, how it is taken up again."""
 
-import json
 import logging
 import time
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import pandas as pd
 import torch
 from ignite.engine import Engine, Events
@@ -14,7 +14,7 @@ from monai.engines import Evaluator
 from monai.handlers import EarlyStopHandler
 
 from networks import CEVAEObjective
-from pipeline.files import written_aside
+from pipeline.files import write_json, written_aside
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class MetricsTable:
         self.before = sum(row["seconds"] for row in self.rows[-1:])
         self.started = time.monotonic()
 
+    @idist.one_rank_only()
     def _write(self, engine: Engine) -> None:
         row = {"epoch": engine.state.epoch, **engine.state.metrics}
         if self.evaluator.state.epoch == engine.state.epoch:
@@ -94,10 +95,10 @@ class Checkpoints:
         trainer.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
         trainer.add_event_handler(Events.COMPLETED, self._finish)
 
+    @idist.one_rank_only(with_barrier=True)
     def _finish(self, trainer: Engine) -> None:
         """Write the settings first: where the weights are, training has ended."""
-        self.model_file.parent.mkdir(parents=True, exist_ok=True)
-        self.model_file.with_suffix(".json").write_text(json.dumps(self.settings, indent=1), encoding="utf-8")
+        write_json(self.model_file.with_suffix(".json"), self.settings)
         save_weights(self.objective.network, self.model_file)
 
     def resume(self, trainer: Any) -> int:
@@ -155,6 +156,7 @@ class BestModel:
         """Register with an evaluator."""
         evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._keep)
 
+    @idist.one_rank_only()
     def _keep(self, evaluator: Engine) -> None:
         if evaluator.state.metrics["loss"] < self.best:
             self.best = evaluator.state.metrics["loss"]

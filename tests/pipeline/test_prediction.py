@@ -10,13 +10,16 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from dicom_series import write_series
 from helpers import ball, save_scan
 
+from pipeline.calibration import load_calibration
 from pipeline.configuration import BUNDLE
 from pipeline.errors import UsageError
+from pipeline.model import load_model
 from pipeline.prediction import predict
 
-NAMES = ("image", "combined", "rec", "kl", "recommended")
+NAMES = ("image", "combined", "rec", "kl", "recommended", "surprise", "anomalies")
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_combined_is_the_product_on_the_networks_grid_and_no_map_is_negative(
     run: Path, scans: Path, tmp_path: Path
 ) -> None:
     predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu")
-    for name in NAMES[1:]:
+    for name in NAMES[1:-1]:
         volume = voxels(tmp_path / "out" / "one" / f"one_{name}.nii.gz")
         assert volume.dtype == np.float32
         assert volume.min() >= 0
@@ -78,15 +81,73 @@ def test_a_second_run_does_nothing_again(run: Path, scans: Path, tmp_path: Path)
     predict(run, [scans], tmp_path / "out", device="cpu")
     file = tmp_path / "out" / "one" / "one_rec.nii.gz"
     before = file.stat().st_mtime_ns
-    assert [r.status for r in predict(run, [scans], tmp_path / "out", device="cpu")] == ["already done"] * 2
+    assert [r.status for r in predict(run, [scans], tmp_path / "out", device="cpu")] == ["done"] * 2
     assert file.stat().st_mtime_ns == before
+
+
+def test_a_second_run_sums_up_as_the_first(run: Path, scans: Path, tmp_path: Path) -> None:
+    first = predict(run, [scans], tmp_path / "out", device="cpu")
+    summary = (tmp_path / "out" / "summary.csv").read_text()
+    assert predict(run, [scans], tmp_path / "out", device="cpu") == first
+    assert (tmp_path / "out" / "summary.csv").read_text() == summary
+
+
+def test_a_case_that_lost_a_file_is_made_anew(run: Path, scans: Path, tmp_path: Path) -> None:
+    predict(run, [scans], tmp_path / "out", device="cpu")
+    file = tmp_path / "out" / "one" / "one_kl.nii.gz"
+    before = voxels(file)
+    file.unlink()
+    predict(run, [scans], tmp_path / "out", device="cpu")
+    assert np.array_equal(voxels(file), before)
+
+
+def test_surprise_and_anomalies_follow_the_calibration(run: Path, scans: Path, tmp_path: Path) -> None:
+    (result,) = predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu", fpr=0.05)
+    maps = {name: voxels(tmp_path / "out" / "one" / f"one_{name}.nii.gz") for name in NAMES}
+    calibration = load_calibration(run, load_model(run, "cpu"))
+    assert calibration is not None
+    brain = maps["image"] > 0
+    marked = brain & (maps["recommended"] >= calibration.threshold(0.05))
+    assert maps["anomalies"].dtype == np.uint8
+    assert np.array_equal(maps["anomalies"] > 0, marked)
+    assert np.allclose(maps["surprise"], np.where(brain, calibration.surprise(maps["recommended"]), 0))
+    assert result.anomaly_ml == pytest.approx(marked.sum() * 0.064)
+    assert result.max_surprise == pytest.approx(maps["surprise"].max())
+
+
+def test_another_fpr_is_another_result(run: Path, scans: Path, tmp_path: Path) -> None:
+    predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu")
+    (result,) = predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu", fpr=0.2)
+    assert "--fpr" in result.reason
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu", fpr=1.5)
+
+
+def test_without_calibration_there_is_no_surprise(run: Path, scans: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(run, bare)
+    (bare / "models" / "calibration.json").unlink()
+    (result,) = predict(bare, [scans / "one.nii.gz"], tmp_path / "out", device="cpu")
+    assert result.status == "done"
+    assert result.max_surprise is None
+    assert not (tmp_path / "out" / "one" / "one_surprise.nii.gz").exists()
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["calibration"] is None
+
+
+def test_a_dicom_series_goes_the_whole_way_under_a_neutral_name(run: Path, tmp_path: Path) -> None:
+    write_series(tmp_path / "export", ball().astype(np.int16))
+    (result,) = predict(run, [tmp_path / "export"], tmp_path / "out", device="cpu")
+    assert (result.status, result.case[:6]) == ("done", "series")
+    image = nib.nifti1.Nifti1Image.from_filename(tmp_path / "out" / result.case / f"{result.case}_image.nii.gz")
+    assert sorted(np.unique(np.asarray(image.dataobj))) == sorted(np.unique(ball()))
+    assert predict(run, [tmp_path / "export"], tmp_path / "out", device="cpu") == [result]
 
 
 def test_results_of_another_scan_are_not_taken_for_this_one(run: Path, scans: Path, tmp_path: Path) -> None:
     predict(run, [scans], tmp_path / "out", device="cpu")
     save_scan(scans / "one.nii.gz", ball(seed=77))
     results = predict(run, [scans], tmp_path / "out", device="cpu")
-    assert [r.status for r in results] == ["failed", "already done"]
+    assert [r.status for r in results] == ["failed", "done"]
     assert "--overwrite" in results[0].reason
     results = predict(run, [scans], tmp_path / "out", device="cpu", overwrite=True)
     assert [r.status for r in results] == ["done", "done"]
@@ -154,7 +215,7 @@ def test_a_folder_that_prediction_did_not_make_is_never_removed(run: Path, tmp_p
     (study / "one").mkdir(parents=True)
     save_scan(study / "one" / "one.nii.gz", ball())
     (study / "one" / "notes.txt").write_text("mine")
-    (result,) = predict(run, [study], study, device="cpu", overwrite=True)
+    (result,) = predict(run, [study / "one"], study, device="cpu", overwrite=True)
     assert result.status == "failed"
     assert "not made by predict" in result.reason
     assert (study / "one" / "one.nii.gz").exists()
@@ -169,7 +230,6 @@ def test_maps_written_inside_the_input_folder_are_no_scans(run: Path, scans: Pat
 def test_a_second_run_keeps_the_warnings_of_the_first(run: Path, tmp_path: Path) -> None:
     save_scan(tmp_path / "wide.nii.gz", ball((72, 72, 20), 34))
     first, second = (predict(run, [tmp_path / "wide.nii.gz"], tmp_path / "out", device="cpu")[0] for _ in range(2))
-    assert second.status == "already done"
     assert first.warnings == second.warnings != []
 
 

@@ -5,9 +5,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from helpers import SMALL, ball, save_scan
 from scipy import ndimage
 
+from networks import CEVAE
+from pipeline.errors import ScanError
 from pipeline.model import Model, load_model
 from pipeline.scoring import MAPS, ScanScores, SliceScorer, score_scan
 from pipeline.training import train
@@ -15,6 +18,8 @@ from pipeline.training import train
 OBLIQUE = np.array([[3.8, -1.0, 0.2, 3], [1.0, 3.8, 0.4, -7], [-0.3, -0.3, 3.9, 11], [0, 0, 0, 1]])
 PSR = np.array([[0, 0, 4.0, -80], [-4.0, 0, 0, 90], [0, 4.0, 0, -60], [0, 0, 0, 1]])
 FLIPPED = np.diag([-4.0, -4.0, 4.0, 1.0])
+HALFWAY = np.array([[-2.6, 1.3, -2.6, 80], [-2.6, -2.6, 1.3, 60], [-1.3, 2.6, 2.6, 20], [0, 0, 0, 1]])
+"""Its first axis lies exactly between right and front."""
 ANISOTROPIC = np.diag([4.0, 4.0, 9.0, 1.0])
 
 
@@ -28,7 +33,9 @@ def score(model: Model, file: Path) -> ScanScores:
     return score_scan(model, model.preprocessing({"image": str(file)}), scorer)
 
 
-@pytest.mark.parametrize("affine", [OBLIQUE, PSR, FLIPPED, ANISOTROPIC], ids=["oblique", "PSR", "flipped", "6mm"])
+@pytest.mark.parametrize(
+    "affine", [OBLIQUE, HALFWAY, PSR, FLIPPED, ANISOTROPIC], ids=["oblique", "halfway", "PSR", "flipped", "6mm"]
+)
 def test_a_lesion_comes_back_at_the_same_millimetre(model: Model, tmp_path: Path, affine: np.ndarray) -> None:
     voxels = ball()
     voxels[26:29, 17:20, 20:23] = 4000
@@ -120,3 +127,33 @@ def test_two_channels_go_the_whole_way(tmp_path: Path) -> None:
     scores = score_scan(model, item, SliceScorer(polarity="both"))
     assert model.network.in_channels == 2
     assert scores.maps["rec"].shape == nib.load(files[0]).shape  # type: ignore[attr-defined]
+
+
+class Crowded(CEVAE):
+    """A network on a device whose memory holds few slices at once."""
+
+    room = 4
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().encode(x)
+
+
+def test_where_memory_is_full_smaller_batches_give_the_same_scores() -> None:
+    volume, mask = torch.rand(1, 64, 64, 20), torch.ones(1, 64, 64, 20)
+    network = Crowded(64, 1, (4, 4, 8, 8), 8)
+    scorer = SliceScorer(batch_size=32)
+    volumes, table = scorer(volume, network, mask)
+    assert scorer.batch_size == 4
+    network.room = 32
+    expected, expected_table = SliceScorer(batch_size=32)(volume, network, mask)
+    assert torch.allclose(volumes, expected, rtol=1e-4, atol=1e-6)
+    assert np.allclose(table, expected_table, rtol=1e-4)
+
+
+def test_memory_too_small_for_one_slice_is_an_error_that_says_what_to_do() -> None:
+    network = Crowded(64, 1, (4, 4, 8, 8), 8)
+    network.room = 0
+    with pytest.raises(ScanError, match="--device cpu"):
+        SliceScorer()(torch.rand(1, 64, 64, 3), network, torch.ones(1, 64, 64, 3))

@@ -1,5 +1,7 @@
 """The slice bank: each scan once, never stale, and bad scans named."""
 
+import errno
+import os
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from monai.transforms import Compose
 
 from pipeline.configuration import parsed, training_configuration
 from pipeline.errors import UsageError
-from pipeline.slice_bank import BatchLoader, SliceBank
+from pipeline.slice_bank import BatchLoader, SliceBank, Slices
 
 
 @pytest.fixture
@@ -31,8 +33,9 @@ def entries(tmp_path: Path) -> list[dict[str, Any]]:
 def test_slices_are_the_transforms_own(tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]) -> None:
     bank = SliceBank(entries, transform, tmp_path / "bank")
     expected = torch.cat([transform(entry)["image"].as_tensor() for entry in entries])
-    assert bank.slices.dtype == torch.float16
-    torch.testing.assert_close(bank[torch.arange(len(bank))]["image"], expected, atol=2e-3, rtol=1e-3)
+    assert {stack.dtype for stack in bank.stacks} == {np.dtype(np.float16)}
+    torch.testing.assert_close(bank[np.arange(len(bank))]["image"], expected, atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(bank[len(bank) - 1]["image"], bank[[0, len(bank) - 1]]["image"][1])
 
 
 def test_a_second_bank_preprocesses_nothing(tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]) -> None:
@@ -40,7 +43,7 @@ def test_a_second_bank_preprocesses_nothing(tmp_path: Path, transform: Compose, 
     written = {file: file.stat().st_mtime_ns for file in (tmp_path / "bank").iterdir()}
     second = SliceBank(entries, transform, tmp_path / "bank")
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "bank").iterdir()} == written
-    assert torch.equal(first.slices, second.slices)
+    assert torch.equal(*(bank[np.arange(len(bank))]["image"] for bank in (first, second)))
 
 
 def test_a_changed_scan_is_preprocessed_again(
@@ -50,7 +53,7 @@ def test_a_changed_scan_is_preprocessed_again(
     save_scan(Path(entries[0]["image"]), ball(seed=99))
     second = SliceBank(entries, transform, tmp_path / "bank")
     assert len(list((tmp_path / "bank").iterdir())) == 4
-    assert not torch.equal(first.slices, second.slices)
+    assert not torch.equal(*(bank[[10]]["image"] for bank in (first, second)))
 
 
 def test_another_preprocessing_has_files_of_its_own(
@@ -94,11 +97,31 @@ def test_annotated_slices_are_not_learned_from(
     assert len(labelled) == healthy - 3
 
 
-class Numbers(SliceBank):
+def test_a_full_disk_is_named(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, stack: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UsageError, match=r"bank: the slices cannot be kept there.*disk is full"):
+        SliceBank(entries, transform, tmp_path / "bank")
+    assert not list((tmp_path / "bank").iterdir())
+
+
+def test_the_slices_are_mapped_not_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((5, 2, 8, 8), np.float16))
+    (stack,) = Slices([tmp_path / "a.npy"]).stacks
+    assert isinstance(stack.base, np.memmap)
+
+
+class Numbers(Slices):
     """A bank whose slices are their own numbers."""
 
     def __init__(self, n: int) -> None:
-        self.slices = torch.arange(n)[:, None, None, None].repeat(1, 2, 1, 1).to(torch.float16)
+        parts = np.array_split(np.arange(n, dtype=np.float16)[:, None, None, None].repeat(2, axis=1), 3)
+        self.stacks, self.resident = parts, None
+        self.starts = np.cumsum([0, *map(len, parts)])
 
 
 def numbers_of(loader: BatchLoader) -> list[list[int]]:

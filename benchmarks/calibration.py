@@ -1,0 +1,68 @@
+"""How well a false-positive share that was asked for is realised in healthy scans that calibration has not seen.
+
+    python benchmarks/calibration.py --model RUN --data DATALIST --splits validation tune
+
+Healthy scans (entries without lesion) are parted at random, scan by scan and again and again; one half calibrates, the
+other is measured. Printed are the realised share over the one asked for, its mean and spread over the partings, and
+its range over single scans, each with all the others as calibration.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.calibration import BITS, Calibration, score_counts
+from pipeline.cohort import read_datalist
+from pipeline.metrics import bin_of
+from pipeline.model import load_model
+from pipeline.scoring import read_label, scan_scorer
+
+
+def counts_of(run: Path, datalist: Path, splits: list[str]) -> list[np.ndarray]:
+    """Return the `score_counts` of each scan of the splits that has no lesion."""
+    score = scan_scorer(load_model(run, "cpu"), run)
+    counts = []
+    for entry in [entry for split in splits for entry in read_datalist(datalist)[split]]:
+        _, scores = score(entry)
+        if "label" not in entry or not read_label(entry, scores.mask.shape).any():
+            counts.append(score_counts(scores.maps["recommended"][scores.mask]))
+    return counts
+
+
+def realised(calibrating: list[np.ndarray], measured: list[np.ndarray], fpr: float) -> float:
+    """Return the share of voxels that pass the threshold of `fpr`, a mean over the measured scans."""
+    threshold = int(bin_of(np.asarray([Calibration.of(calibrating, 0.0).threshold(fpr)]), BITS)[0])
+    return float(np.mean([count[threshold:].sum() / count.sum() for count in measured]))
+
+
+def coverage(counts: list[np.ndarray], fpr: float, partings: int = 200, seed: int = 0) -> dict[str, float]:
+    """Return the ratio of the realised to the asked share: its mean, spread and quantiles, and its range over scans."""
+    random, half, ratios = np.random.default_rng(seed), len(counts) // 2, []
+    for _ in range(partings):
+        order = random.permutation(len(counts))
+        calibrating, measured = ([counts[i] for i in part] for part in (order[:half], order[half:]))
+        ratios.append(realised(calibrating, measured, fpr) / fpr)
+    single = [realised(counts[:i] + counts[i + 1 :], [counts[i]], fpr) / fpr for i in range(len(counts))]
+    low, high = np.quantile(ratios, (0.05, 0.95))
+    return {
+        "scans": len(counts), "fpr": fpr, "mean": float(np.mean(ratios)), "sd": float(np.std(ratios)),
+        "q05": low, "q95": high, "lowest_scan": min(single), "median_scan": float(np.median(single)),
+        "highest_scan": max(single),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, type=Path)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--splits", nargs="+", default=["validation"])
+    parser.add_argument("--fpr", nargs="+", type=float, default=[0.1, 0.01, 0.001])
+    options = parser.parse_args()
+    counts = counts_of(options.model, options.data, options.splits)
+    print(pd.DataFrame([coverage(counts, fpr) for fpr in options.fpr]).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
