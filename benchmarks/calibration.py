@@ -1,6 +1,6 @@
 """How well a false-positive share that was asked for is realised in healthy scans that calibration has not seen.
 
-    python benchmarks/calibration.py --model RUN --data DATALIST --splits validation tune
+    python -m benchmarks.calibration --model RUN --data DATALIST --splits validation tune
 
 Healthy scans (entries without lesion) are parted at random, scan by scan and again and again; one half calibrates, the
 other is measured. Printed are the realised share over the one asked for, its mean and spread over the partings, and

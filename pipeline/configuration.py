@@ -15,7 +15,8 @@ BUNDLE = Path(__file__).parents[1] / "bundles" / "brain_mri_cevae"
 """The bundle that every run starts as a copy of."""
 
 COPIED = (
-    "configs/inference.yaml", "configs/evaluate.yaml", "configs/metadata.json", "configs/logging.conf",
+    "configs/inference.yaml", "configs/evaluate.yaml", "configs/multi_gpu_train.yaml", "configs/metadata.json",
+    "configs/logging.conf",
     "docs/README.md", "LICENSE",
 )  # fmt: skip
 """What a run takes from the bundle as it is."""

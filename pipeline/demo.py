@@ -40,8 +40,8 @@ def demo(output: Path, device: str | None = None) -> None:
     metrics = evaluate(run, datalist, output / "evaluation", device=device)
     print(summary_text(metrics))
     print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. Phantoms only. Where to look:")
-    print(f"  a picture  {output / 'predictions' / results[0].case / (results[0].case + '_preview.png')}")
-    print(f"  the maps   {output / 'predictions'}, one folder a scan: open CASE_image and CASE_recommended in ITK-SNAP")
+    print(f"  the report {output / 'predictions' / 'report.html'}")
+    print(f"  the maps   {output / 'predictions'}, one folder a scan: open CASE.itksnap in ITK-SNAP")
     print(f"  figures    {output / 'evaluation' / 'evaluation.html'}")
     print("  next       train on healthy scans of your own: see the README")
 

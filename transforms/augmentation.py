@@ -30,7 +30,10 @@ class RandSliceAffine(Randomizable, Transform):
         self.shift = shift
 
     def randomize(self, data: torch.Tensor) -> None:
-        """Draw the matrices (B, 2, 3) for a batch (B, C, H, W), in the convention of `torch.affine_grid`."""
+        """Draw the matrices (B, 2, 3) for a batch (B, C, H, W), in the convention of `torch.affine_grid`.
+
+        Where they take the pixels from is worked out here too: it is the larger part, and the same for all keys.
+        """
         batch = data.shape[0]
         mirror = np.where(self.R.uniform(size=batch) < self.mirror, -1.0, 1.0)
         angle = self.R.uniform(-1, 1, size=batch) * math.radians(self.rotation)
@@ -40,14 +43,17 @@ class RandSliceAffine(Randomizable, Transform):
         cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
         rows = [[cosine, -sine, shift[:, 0]], [mirror * sine, mirror * cosine, shift[:, 1]]]
         self.matrix = torch.from_numpy(np.stack([np.stack(row, -1) for row in rows], 1).astype(np.float32))
+        matrix = self.matrix.to(data.device, data.dtype, non_blocking=True)
+        self.grid = F.affine_grid(matrix, list(data.shape), align_corners=False)
 
     def __call__(self, image: torch.Tensor, background: float = 0.0, randomize: bool = True) -> torch.Tensor:
         """Return the image (C, H, W) or batch (B, C, H, W), transformed; `background` comes in from beyond its edge."""
         x = as_batch(image)
         if randomize:
             self.randomize(x)
-        grid = F.affine_grid(self.matrix.to(x.device, x.dtype, non_blocking=True), list(x.shape), align_corners=False)
-        moved = F.grid_sample(x - background, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        moved = F.grid_sample(
+            x - background, self.grid.to(x), mode="bilinear", padding_mode="zeros", align_corners=False
+        )
         return (moved + background).reshape(image.shape)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -109,3 +110,15 @@ def test_two_processes_share_the_scans_and_give_one_summary(run: Path, tmp_path:
         same = (tmp_path / "two" / file.relative_to(tmp_path / "one")).read_bytes() == file.read_bytes()
         assert same, file.name
     assert np.all(summaries[0]["case"] == [f"scan_{i}" for i in range(5)])
+
+
+def test_the_bundle_trains_with_two_processes(cohort: Path, run: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(run / "configs", bundle / "configs")
+    configs = [str(bundle / "configs" / name) for name in ("train.yaml", "multi_gpu_train.yaml")]
+    torchrun(
+        *("-m", "monai.bundle", "run", "--config_file", str(configs), "--bundle_root", str(bundle)),
+        *("--dataset_dir", str(cohort)),
+    )
+    assert pd.read_csv(bundle / "metrics.csv")["epoch"].tolist() == [1, 2]
+    assert (bundle / "models" / "calibration.json").exists()

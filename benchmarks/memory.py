@@ -1,0 +1,60 @@
+"""Private memory (RssAnon) at its peak, of training on growing cohorts and of prediction; the time of --help."""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scans import write_datalist, write_scans
+from benchmarks.training import seconds
+
+SETTINGS = ("epochs=2", "size=192", "features=[4,4,8,8]", "latent_channels=8", "validation_interval=1")
+"""A small network and large slices: what grows with the cohort would show."""
+
+
+def peak_of(*arguments: str) -> float:
+    """Run a command of the pipeline, and return its peak of private memory, MB."""
+    process = subprocess.Popen([sys.executable, "-m", "pipeline", *arguments], stderr=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak = max(peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")))
+        except (OSError, TypeError):  # it has ended in between
+            pass
+        time.sleep(0.01)
+    assert process.returncode == 0, arguments
+    return round(peak / 1000, 1)
+
+
+def run() -> dict[str, Any]:
+    """Return peaks in MB, and seconds of --help."""
+    results: dict[str, Any] = {"training, MB": {}}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in (10, 20, 40):
+            (folder / str(number)).mkdir()
+            datalist = write_datalist(folder / str(number), number, (96, 112, 96), 2.0)
+            output = folder / f"run_{number}"
+            command = ("train", "--data", str(datalist), "--output", str(output), "--device", "cpu")
+            results["training, MB"][f"{number} scans"] = peak_of(*command, "--set", *SETTINGS)
+        peaks = list(results["training, MB"].values())
+        results["largest over smallest"] = round(max(peaks) / min(peaks), 3)
+        (folder / "scan").mkdir()
+        (scan,) = write_scans(folder / "scan", 1, (240, 240, 155))
+        command = ("predict", "--model", str(folder / "run_10"), "--input", str(scan), "--output", str(folder / "out"))
+        results["prediction of 240 x 240 x 155, MB"] = peak_of(*command)
+
+    def show_help() -> None:
+        subprocess.run([sys.executable, "-m", "pipeline", "--help"], check=True, capture_output=True)
+
+    results["seconds of --help"] = round(statistics.median(seconds(show_help) for _ in range(7)), 3)
+    print(results, flush=True)
+    return results
+
+
+if __name__ == "__main__":
+    run()

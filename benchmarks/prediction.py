@@ -1,0 +1,116 @@
+"""How long a prediction takes, and where: a 240 x 240 x 155 scan, pictures left out, beside nibabel's own reading and
+writing of the same files."""
+
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import nibabel as nib
+import numpy as np
+from monai.data import MetaTensor
+
+from benchmarks.scans import write_datalist, write_scans
+from benchmarks.training import seconds
+from pipeline.calibration import load_calibration
+from pipeline.familiarity import facts_of
+from pipeline.findings import find
+from pipeline.model import load_model
+from pipeline.outputs import write_case
+from pipeline.prediction import predict
+from pipeline.reading import ReadCase
+from pipeline.scans import find_cases
+from pipeline.scoring import MAPS, SliceScorer, score_scan
+from pipeline.training import train
+
+SHAPE = (240, 240, 155)
+
+
+def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
+    """Return the seconds of each stage of one scan, one after another."""
+    model = load_model(run, "cpu")
+    calibration = load_calibration(run, model)
+    assert calibration is not None
+    scorer = SliceScorer(32, polarity=model.settings["polarity"], median=model.settings["median"])
+    case = find_cases([scan])[0]
+    clock = [time.perf_counter()]
+    np.asarray(nib.nifti1.Nifti1Image.from_filename(scan).dataobj)
+    clock.append(time.perf_counter())
+    item = ReadCase(model.preprocessing, 1)(case)
+    clock.append(time.perf_counter())
+    volumes, _ = scorer(item["image"].as_tensor(), model.network, item["mask"].as_tensor())
+    clock.append(time.perf_counter())
+    model.preprocessing.inverse({"image": MetaTensor(volumes).copy_meta_from(item["image"])})
+    clock.append(time.perf_counter())
+    scores = score_scan(model, item, scorer)
+    clock.append(time.perf_counter())
+    facts_of(item, scores, model.settings)
+    findings = find(scores.maps["recommended"], scores.mask, item["source"].affine, calibration, 0.01)
+    clock.append(time.perf_counter())
+    folder.mkdir()
+    write_case(folder, "case", item["source"], scores, findings)
+    clock.append(time.perf_counter())
+    read, read_and_preprocess, score, invert, whole_score, find_, write = np.diff(clock).tolist()
+    return {
+        "read": read, "preprocess": read_and_preprocess - read, "score": score, "invert": invert,
+        "mask and tables": whole_score - score - invert, "calibrate and find": find_, "write": write,
+    }  # fmt: skip
+
+
+def with_nibabel(scan: Path, images: dict[str, nib.nifti1.Nifti1Image], folder: Path) -> None:
+    """Read the scan and write the images of a case, as nibabel does it."""
+    np.asarray(nib.nifti1.Nifti1Image.from_filename(scan).dataobj)
+    folder.mkdir()
+    for file, image in images.items():
+        nib.save(image, folder / file)
+
+
+def images_of(case: Path) -> dict[str, nib.nifti1.Nifti1Image]:
+    """Return the images of a case's folder, in memory."""
+    found = {}
+    for file in sorted(case.glob("*.nii.gz")):
+        image = nib.nifti1.Nifti1Image.from_filename(file)
+        found[file.name] = nib.nifti1.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header)
+    return found
+
+
+def run(repeats: int = 5) -> dict[str, Any]:
+    """Return seconds: of the stages, of one scan, of a scan among 20, and of nibabel alone."""
+    with tempfile.TemporaryDirectory() as name, patch("pipeline.outputs.write_preview"):
+        folder = Path(name)
+        (folder / "cohort").mkdir()
+        (folder / "scans").mkdir()
+        datalist = write_datalist(folder / "cohort", 4, (96, 112, 96), 2.0)
+        model = train(datalist, folder / "run", settings=["epochs=1"], device="cpu")
+        scans = write_scans(folder / "scans", 20, SHAPE)
+        measured = [stages(model, scans[0], folder / f"stages_{i}") for i in range(repeats + 1)][1:]
+        median = {key: round(statistics.median(m[key] for m in measured), 3) for key in measured[0]}
+
+        def whole(scan: Path, output: str) -> None:
+            predict(model, [scan], folder / output, device="cpu")
+
+        one = [seconds(partial(whole, scans[0], f"one_{i}")) for i in range(repeats)]
+        cohort = seconds(partial(whole, folder / "scans", "cohort_out"))
+        images = images_of(folder / "one_0" / "scan_000")
+        own = [seconds(partial(with_nibabel, scans[0], images, folder / f"nibabel_{i}")) for i in range(repeats)]
+        bare = statistics.median(own)
+    results = {
+        "shape": SHAPE,
+        "maps": len(MAPS) + 3,
+        "seconds": median,
+        "all but reading and writing": round(sum(median.values()) - median["read"] - median["write"], 3),
+        "one scan, whole command without imports": round(statistics.median(one), 3),
+        "a scan of 20": round(cohort / 20, 3),
+        "reading and writing with nibabel": round(bare, 3),
+        "a scan of 20 over nibabel": round(cohort / 20 / bare, 2),
+        "one scan over nibabel": round(statistics.median(one) / bare, 2),
+    }
+    print(results, flush=True)
+    return results
+
+
+if __name__ == "__main__":
+    run()
