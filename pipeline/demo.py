@@ -34,8 +34,8 @@ def demo(output: Path, device: str | None = None) -> None:
     run = train(datalist, output / "model", settings=SETTINGS, seed=0, device=device)
     _say(3, "predicting the lesioned ones")
     masks = [str(output / "cohort" / "masks")]
-    results = predict(run, [datalist.parent / "images" / f"lesioned_{i:03d}.nii.gz" for i in range(LESIONED)],
-                      output / "predictions", masks, device)  # fmt: skip
+    predict(run, [datalist.parent / "images" / f"lesioned_{i:03d}.nii.gz" for i in range(LESIONED)],
+            output / "predictions", masks, device)  # fmt: skip
     _say(4, "comparing with the lesions' labels")
     metrics = evaluate(run, datalist, output / "evaluation", device=device)
     print(summary_text(metrics))
