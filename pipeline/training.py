@@ -92,10 +92,11 @@ def _train(
     if idist.get_rank() == 0:
         failed = {**made(parser, "train::dataset").failed, **made(parser, "validate::dataset").failed}
         write_json(run / "left_out.json", failed)
-    if trainer.state.epoch < trainer.state.max_epochs:
-        trainer.run()
-    elif not weights.exists():  # ended between its last checkpoint and its weights
-        trainer.fire_event(Events.COMPLETED)
+    if not weights.exists():
+        if trainer.state.epoch < trainer.state.max_epochs:
+            trainer.run()
+        else:  # it was stopped between its last checkpoint and its weights
+            trainer.fire_event(Events.COMPLETED)
     made(parser, "calibration")()
     logger.info("the model is in %s; next: python -m pipeline predict --model %s --input SCANS --output DIR", run, run)
     return run

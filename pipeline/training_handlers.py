@@ -9,9 +9,8 @@ import ignite.distributed as idist
 import pandas as pd
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
 from monai.engines import Evaluator
-from monai.handlers import EarlyStopHandler
 
 from networks import CEVAEObjective
 from pipeline.files import write_json, written_aside
@@ -54,6 +53,26 @@ class MetricsTable:
             pd.DataFrame(self.rows).to_csv(partial, index=False)
 
 
+class EarlyStop:
+    """Stop after `patience` validations without a lower loss; never with a patience of 0.
+
+    Args:
+        patience: validations.
+        evaluator: the evaluator of the held-out scans.
+    """
+
+    def __init__(self, patience: int, evaluator: Evaluator) -> None:
+        self.patience = patience
+        self.evaluator = evaluator
+        self.handler: EarlyStopping | None = None
+
+    def attach(self, trainer: Engine) -> None:
+        """Register the trainer with ignite's handler on the evaluator."""
+        if self.patience:
+            self.handler = EarlyStopping(self.patience, lambda engine: -engine.state.metrics["loss"], trainer)
+            self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self.handler)
+
+
 class Checkpoints:
     """Save network, optimiser and epoch every so many epochs, atomically, and the weights at the end.
 
@@ -63,6 +82,7 @@ class Checkpoints:
         objective, optimizer: what is saved.
         interval: epochs between two checkpoints.
         settings: what the weights depend on, written beside them.
+        early_stop: whose patience is saved too.
     """
 
     def __init__(
@@ -73,6 +93,7 @@ class Checkpoints:
         optimizer: torch.optim.Optimizer,
         interval: int = 10,
         settings: dict[str, Any] | None = None,
+        early_stop: EarlyStop | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.model_file = Path(model_file)
@@ -80,9 +101,13 @@ class Checkpoints:
         self.optimizer = optimizer
         self.interval = interval
         self.settings = settings or {}
+        self.early_stop = early_stop
 
     def _content(self, trainer: Engine) -> dict[str, Any]:
-        return {"network": self.objective.network, "optimizer": self.optimizer, "trainer": trainer}
+        content: dict[str, Any] = {"network": self.objective.network, "optimizer": self.optimizer, "trainer": trainer}
+        if self.early_stop is not None and self.early_stop.handler is not None:
+            content["early_stop"] = self.early_stop.handler
+        return content
 
     def attach(self, trainer: Engine) -> None:
         """Register with a trainer."""
@@ -118,23 +143,6 @@ class Checkpoints:
             Checkpoint.load_objects(self._content(trainer), checkpoint)
             return epoch_of(file)
         return 0
-
-
-class EarlyStop:
-    """Stop after `patience` validations without a lower loss: MONAI's handler, attached from the trainer's side.
-
-    Args:
-        patience: validations.
-        evaluator: the evaluator of the held-out scans.
-    """
-
-    def __init__(self, patience: int, evaluator: Evaluator) -> None:
-        self.patience = patience
-        self.evaluator = evaluator
-
-    def attach(self, trainer: Engine) -> None:
-        """Register the trainer with MONAI's handler on the evaluator."""
-        EarlyStopHandler(self.patience, lambda engine: -engine.state.metrics["loss"], trainer).attach(self.evaluator)
 
 
 class BestModel:

@@ -57,23 +57,29 @@ def test_metrics_have_a_row_an_epoch_and_the_loss_is_equation_1(run: Path) -> No
     assert table["validation_loss"].notna().all()
 
 
-def test_a_resumed_run_ends_like_an_uninterrupted_one(
-    cohort: Path, bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = [*SMALL[1:], "epochs=4"]
-    whole = train(cohort, tmp_path / "whole", settings=settings, seed=1, device="cpu", bank=bank)
+def kill_at(epoch: int, monkeypatch: pytest.MonkeyPatch) -> type[BaseException]:
+    """Have training killed at the start of an epoch, and return with what."""
 
     class Killed(BaseException):
         pass
 
     def kill(self: trainer_module.CEVAETrainer, engine: trainer_module.Engine) -> None:
-        if engine.state.epoch == 4:
+        if engine.state.epoch == epoch:
             raise Killed
         original(self, engine)
 
     original = trainer_module.CEVAETrainer._start_epoch
     monkeypatch.setattr(trainer_module.CEVAETrainer, "_start_epoch", kill)
-    with pytest.raises(Killed):
+    return Killed
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    cohort: Path, bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [*SMALL[1:], "epochs=4"]
+    whole = train(cohort, tmp_path / "whole", settings=settings, seed=1, device="cpu", bank=bank)
+    killed = kill_at(4, monkeypatch)
+    with pytest.raises(killed):
         train(cohort, tmp_path / "parts", settings=settings, seed=1, device="cpu", bank=bank)
     monkeypatch.undo()
     assert not (tmp_path / "parts" / "models" / "model.pt").exists()
@@ -123,6 +129,27 @@ def test_early_stopping_ends_a_run_that_does_not_improve(cohort: Path, bank: Pat
     run = train(cohort, tmp_path / "run", settings=settings, device="cpu", bank=bank)
     assert len(pd.read_csv(run / "metrics.csv")) < 50
     assert (run / "models" / "model.pt").exists()
+
+
+def test_a_resumed_run_has_the_patience_it_had(
+    cohort: Path, bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [*SMALL[1:], "epochs=50", "early_stopping=2", "learning_rate=1.0e-30"]
+    with pytest.raises(kill_at(3, monkeypatch)):
+        train(cohort, tmp_path / "run", settings=settings, device="cpu", bank=bank)
+    monkeypatch.undo()
+    run = train(cohort, tmp_path / "run", settings=settings, resume=True, device="cpu", bank=bank)
+    assert len(pd.read_csv(run / "metrics.csv")) == 3  # one validation to compare with, then two without a better loss
+
+
+def test_a_run_that_only_lacks_its_calibration_is_given_one(run: Path, cohort: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "models" / "calibration.json").unlink()
+    before = (copy / "models" / "model.pt").stat().st_mtime_ns
+    train(cohort, copy, settings=SMALL, resume=True, seed=1, device="cpu")
+    assert (copy / "models" / "model.pt").stat().st_mtime_ns == before
+    assert (copy / "models" / "calibration.json").read_text() == (run / "models" / "calibration.json").read_text()
 
 
 @pytest.mark.parametrize(
