@@ -50,8 +50,10 @@ def find(
         fpr: share of a healthy brain's voxels that may be marked.
         minimum_cluster_ml: smaller connected parts are dropped, ml.
     """
-    surprise = np.where(mask, calibration.surprise(recommended), np.float32(0))
-    marked = mask & (recommended >= calibration.threshold(fpr))
+    box = ndimage.find_objects(mask.view(np.uint8))[0]  # what is outside of it takes time only
+    surprise, anomalies = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint8)
+    surprise[box] = np.where(mask[box], calibration.surprise(recommended[box]), np.float32(0))
+    marked = mask[box] & (recommended[box] >= calibration.threshold(fpr))
     labels, number = ndimage.label(marked, CONNECTIVITY)
     volumes = np.bincount(labels.ravel(), minlength=number + 1) * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     volumes[0] = 0
@@ -59,11 +61,13 @@ def find(
     volumes = np.where(kept, volumes, 0)
     centre = ""
     if kept.any():
-        x, y, z = affine[:3] @ [*ndimage.center_of_mass(labels == volumes.argmax()), 1]
+        place = np.asarray(ndimage.center_of_mass(labels == volumes.argmax())) + [side.start for side in box]
+        x, y, z = affine[:3] @ [*place, 1]
         centre = f"{x:.1f} {y:.1f} {z:.1f}"
+    anomalies[box] = kept[labels]
     return Findings(
         surprise,
-        kept[labels].astype(np.uint8),
+        anomalies,
         float(volumes.sum()),
         int(kept.sum()),
         float(volumes.max()),

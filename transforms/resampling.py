@@ -105,11 +105,10 @@ def _along(axis: int, matrix: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
 
 def mask_centre(mask: torch.Tensor) -> tuple[float, float, float]:
     """Return the centre of the bounding box of a mask (1, X, Y, Z), in voxels."""
-    centre = []
-    for axis in range(3):
-        inside = torch.nonzero((mask[0] > 0).movedim(axis, 0).flatten(1).any(1))
-        centre.append(float(inside.min() + inside.max()) / 2)
-    return centre[0], centre[1], centre[2]
+    inside = torch.as_tensor(mask)[0] > 0
+    plane = inside.any(0)
+    x, y, z = (torch.nonzero(line) for line in (inside.flatten(1).any(1), plane.any(1), plane.any(0)))
+    return float(x.min() + x.max()) / 2, float(y.min() + y.max()) / 2, float(z.min() + z.max()) / 2
 
 
 class ResampleInPlaned(MapTransform, InvertibleTransform):
@@ -140,20 +139,21 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         d = dict(data)
         mask = d[self.mask_key]
         centre = mask_centre(mask)
+        share_outside = self._share_outside(mask, centre)
         for key in self.key_iterator(d):
             d[key] = self.resample(d[key], centre, self.background if key == self.first_key(d) else 0.0)
-            d[key].meta["outside_field_of_view"] = self._share_outside(mask, centre)
+            d[key].meta["outside_field_of_view"] = share_outside
         return d
 
     def _share_outside(self, mask: MetaTensor, centre: tuple[float, float, float]) -> float:
         spacing = affine_to_spacing(mask.affine, dtype=np.float64)
-        inside = mask[0] > 0
-        total = int(inside.sum())
+        inside = mask.as_tensor()[0] > 0
+        within = inside
         for axis in self.resample.plane_axes:
             distance = (torch.arange(inside.shape[axis]) - centre[axis]).abs() * float(spacing[axis])
-            within = distance <= self.resample.field_of_view / 2
-            inside = inside & within.reshape([-1 if a == axis else 1 for a in range(3)])
-        return 1 - int(inside.sum()) / total
+            places = torch.nonzero(distance <= self.resample.field_of_view / 2)
+            within = within.narrow(axis, int(places.min()), len(places))
+        return 1 - int(within.count_nonzero()) / int(inside.count_nonzero())
 
     def inverse(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         d = dict(data)
