@@ -46,7 +46,7 @@ def write_summary(results: Sequence[Result], output: Path) -> None:
     rows = [{key: _harmless(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
     table = pd.DataFrame(rows, columns=list(Result.__dataclass_fields__)).astype({"clusters": "Int64"})
     with written_aside(output / "summary.csv") as partial:
-        table.to_csv(partial, index=False)
+        table.to_csv(partial, index=False, float_format="%.6g")
 
 
 def _harmless(text: str) -> str:
