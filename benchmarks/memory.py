@@ -35,7 +35,7 @@ def run() -> dict[str, Any]:
     results: dict[str, Any] = {"training, MB": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for number in (10, 20, 40):
+        for number in (8, 16, 32):
             (folder / str(number)).mkdir()
             datalist = write_datalist(folder / str(number), number, (96, 112, 96), 2.0)
             output = folder / f"run_{number}"
@@ -45,7 +45,7 @@ def run() -> dict[str, Any]:
         results["largest over smallest"] = round(max(peaks) / min(peaks), 3)
         (folder / "scan").mkdir()
         (scan,) = write_scans(folder / "scan", 1, (240, 240, 155))
-        command = ("predict", "--model", str(folder / "run_10"), "--input", str(scan), "--output", str(folder / "out"))
+        command = ("predict", "--model", str(folder / "run_8"), "--input", str(scan), "--output", str(folder / "out"))
         results["prediction of 240 x 240 x 155, MB"] = peak_of(*command)
 
     def show_help() -> None:

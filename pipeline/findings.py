@@ -52,7 +52,7 @@ def find(
     """
     box = ndimage.find_objects(mask.view(np.uint8))[0]  # what is outside of it takes time only
     surprise, anomalies = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint8)
-    surprise[box] = np.where(mask[box], calibration.surprise(recommended[box]), np.float32(0))
+    surprise[mask] = calibration.surprise(recommended[mask])
     marked = mask[box] & (recommended[box] >= calibration.threshold(fpr))
     labels, number = ndimage.label(marked, CONNECTIVITY)
     volumes = np.bincount(labels.ravel(), minlength=number + 1) * abs(float(np.linalg.det(affine[:3, :3]))) / 1000

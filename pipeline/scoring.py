@@ -209,7 +209,7 @@ def _slice_table(
             "kl": table["kl"],
             "rec": table["rec"],
             "elbo": -(table["kl"] + table["rec"]),
-            "max_recommended": np.moveaxis(recommended, scan_axis, 0)[index].max((1, 2)),
+            "max_recommended": recommended.max(tuple(axis for axis in range(3) if axis != scan_axis))[index],
         }
     )
     return result.sort_values("index", ignore_index=True)

@@ -133,7 +133,9 @@ class SliceBank(Slices):
         if sum(os.path.getsize(file) for file in files_of(entry for entry, _ in jobs)) < POOL_FROM_BYTES:
             reasons = list(tqdm(map(_write_slices, arguments), **progress))
         else:
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            spawn = multiprocessing.get_context("spawn")
+            # A thread each: more would stand in each other's way.
+            with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
                 reasons = list(tqdm(pool.map(_write_slices, arguments), **progress))
         for (entry, _), reason in zip(jobs, reasons, strict=True):
             if reason is not None:
