@@ -139,7 +139,7 @@ def score_scan(model: Model, item: dict[str, Any], inferer: Inferer) -> ScanScor
     on_network_grid = MetaTensor(volumes).copy_meta_from(image)
     on_grid = _as_scan(model.preprocessing.inverse({"image": on_network_grid})["image"], item["scan"])
     mask = item["scan_mask"][0].numpy() > 0
-    maps = {name: volume * mask for name, volume in zip(MAPS, on_grid, strict=False)}
+    maps = {name: np.multiply(volume, mask, out=volume) for name, volume in zip(MAPS, on_grid, strict=False)}
     if not model.kl_is_trained:
         del maps["kl"], maps["combined"]
         table["kl"] = np.nan

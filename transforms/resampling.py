@@ -99,8 +99,12 @@ class ResampleInPlane(InvertibleTransform):
 
 
 def _along(axis: int, matrix: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
-    """Apply a matrix (target, source) along one axis of a volume (C, X, Y, Z)."""
-    return torch.tensordot(data, matrix.to(data), dims=([1 + axis], [1])).movedim(-1, 1 + axis)
+    """Apply a matrix (target, source) along one axis of a volume (C, X, Y, Z), in the same order in memory."""
+    matrix = matrix.to(data)
+    if axis == 2:
+        return data @ matrix.T
+    folded = data.flatten(2 + axis)  # what lies behind the axis is carried along
+    return (matrix @ folded).reshape(*data.shape[: 1 + axis], len(matrix), *data.shape[2 + axis :])
 
 
 def mask_centre(mask: torch.Tensor) -> tuple[float, float, float]:
