@@ -39,9 +39,6 @@ def copy_of(scan: nib.nifti1.Nifti1Image) -> nib.nifti1.Nifti1Image:
 
 
 def write(image: nib.nifti1.Nifti1Image, file: Path) -> None:
-    """Write an image to .nii.gz; the same image gives the same bytes.
-
-    ISA-L compresses score maps as well as zlib in an eighth of its time.
-    """
+    """Write an image to .nii.gz. ISA-L compresses score maps as well as zlib in an eighth of its time."""
     with open(file, "wb") as stream, IGzipFile("", "wb", 1, stream, mtime=0) as compressed:
         image.to_stream(compressed)

@@ -1,7 +1,11 @@
 """The folder of one case: what is written into it, and when it counts as complete."""
 
+import glob
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +66,35 @@ def is_complete(folder: Path, record: dict[str, Any]) -> bool:
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in files)
 
 
-def put_in_place(partial: Path, folder: Path) -> None:
-    """Rename a complete folder to its name; one that is there is moved away before it is removed, never thinned out."""
-    old = partial.with_name(f".{folder.name}.old.partial")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """Give a folder to write a case into; what is in it when the block ends takes the place of `folder`.
+
+    It is this process's own, so that two that predict the same scans do not disturb each other. What a process that is
+    gone has left behind is removed.
+    """
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
+        if not _is_running(left.name.split(".")[-2]):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    old = folder.with_name(f".{folder.name}.old.{os.getpid()}.partial")
+    try:
+        partial.mkdir()
+        yield partial
+        # Renamed, never merged or thinned out: a folder that is being removed must not look complete.
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -7,7 +7,6 @@ of it is there, so that a run that was killed goes on where it stopped.
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -34,7 +33,7 @@ from pipeline.familiarity import facts_of
 from pipeline.files import write_json
 from pipeline.findings import find
 from pipeline.model import Model
-from pipeline.outputs import put_in_place, write_case, write_record
+from pipeline.outputs import folder_aside, write_case, write_record
 from pipeline.processes import gathered, joined_processes, mine
 from pipeline.reading import CaseReader, Reading
 from pipeline.report import write_report
@@ -140,7 +139,6 @@ class ScanEvaluator(Evaluator):
     def _write(self, reading: Reading, source: nib.nifti1.Nifti1Image, scores: ScanScores) -> None:
         """Write a case aside, in a thread of its own, and put it in its place."""
         case, result = reading.case, reading.result
-        partial = self.output / f".{case.name}.partial"
         try:
             findings = None
             if self.calibration is not None:
@@ -148,16 +146,12 @@ class ScanEvaluator(Evaluator):
                 findings = find(recommended, scores.mask, source.affine, self.calibration, **self.finding)
                 for name in ("anomaly_ml", "clusters", "largest_cluster_ml", "largest_cluster_ras_mm", "max_surprise"):
                     setattr(result, name, getattr(findings, name))
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            write_case(partial, case.name, source, scores, findings)
-            result.status, result.reason, result.seconds = "done", "", reading.seconds
-            write_record(partial, asdict(result) | {"hashes": reading.hashes, "version": __version__})
-            put_in_place(partial, self.output / case.name)
+            with folder_aside(self.output / case.name) as partial:
+                write_case(partial, case.name, source, scores, findings)
+                result.status, result.reason, result.seconds = "done", "", reading.seconds
+                write_record(partial, asdict(result) | {"hashes": reading.hashes, "version": __version__})
         except Exception as error:
             reading.fail(error)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def _finish(self, interrupted: bool) -> None:
         known = {result.case: result for part in gathered(self.results) for result in part}

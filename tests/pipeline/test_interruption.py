@@ -1,6 +1,7 @@
 """Interruption: whatever stops a prediction, nothing half-made passes for complete, and the same command goes on."""
 
 import errno
+import gzip
 import os
 import signal
 import subprocess
@@ -62,7 +63,8 @@ def same_results(run: Path, scans: Path, output: Path, uninterrupted: Path) -> N
     assert [without_seconds(r) for r in results] == [without_seconds(r) for r in expected]
     assert all(result.status == "done" for result in results)
     for file in uninterrupted.rglob("*.nii.gz"):
-        assert (output / file.relative_to(uninterrupted)).read_bytes() == file.read_bytes(), file.name
+        same = gzip.decompress((output / file.relative_to(uninterrupted)).read_bytes())
+        assert same == gzip.decompress(file.read_bytes()), file.name
     assert not list(output.rglob("*.partial"))
 
 
@@ -141,3 +143,14 @@ def test_a_replaced_case_is_whole_at_any_moment(run: Path, tmp_path: Path, monke
         pipeline.outputs.nib.nifti1.Nifti1Image.from_filename(tmp_path / "out/scan/scan_image.nii.gz").dataobj
     )
     assert np.array_equal(image, ball(seed=1))
+
+
+def test_two_runs_at_the_same_time_do_not_disturb_each_other(run: Path, scans: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "predict", "--model", str(run), "--input", str(scans)]
+    command += ["--output", str(tmp_path / "out"), "--device", "cpu"]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    assert complete(tmp_path / "out") == {f"scan_{i}" for i in range(SCANS)}
+    same_results(run, scans, tmp_path / "out", tmp_path / "one")
