@@ -104,15 +104,15 @@ class ScanEvaluator(Evaluator):
         if self.calibration is None:
             logger.warning("the model carries no calibration: there will be no surprise and no anomalies")
         interrupted = True
-        with ThreadPoolExecutor(1) as self._writer, logging_redirect_tqdm():
-            self._writing: Future[None] | None = None
-            try:
+        try:
+            # Leaving the writer's pool waits for what it was given, so that each case written is counted.
+            with logging_redirect_tqdm(), ThreadPoolExecutor(1) as self._writer:
+                self._writing: Future[None] | None = None
                 if mine(self.cases):
                     super().run(global_epoch)
-                interrupted = False
-            finally:
-                self._wait()
-                self._finish(interrupted)
+            interrupted = False
+        finally:
+            self._finish(interrupted)
 
     def _iteration(self, engine: Engine, reading: Reading) -> Result:
         """Score a case that was read, and have it written."""

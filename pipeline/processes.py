@@ -3,6 +3,7 @@
 torchrun --nproc_per_node 4 -m pipeline train --data DATALIST --output RUN
 """
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ def joined_processes(device: str | None) -> Iterator[str | None]:
     try:
         yield device
     finally:
+        # A model that outlives its process group keeps gloo's threads, which abort Python when they ask for it as it ends.
+        gc.collect()
         idist.finalize()
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -128,15 +129,18 @@ class SliceBank(Slices):
         """Preprocess the scans of `jobs`, and name those that cannot be used."""
         if not jobs:
             return
-        arguments = [(entry, self.transform, file) for entry, file in jobs]
-        progress = {"total": len(jobs), "desc": f"preprocessing ({title})", "unit": "scan", "disable": None}
+        first, *arguments = [(entry, self.transform, file) for entry, file in jobs]
+        reasons = [_write_slices(first)]
+        _announce(jobs[0][1], len(jobs), title)
+        progress = {"total": len(jobs), "initial": 1, "unit": "scan", "disable": None}
+        progress["desc"] = f"preprocessing ({title})"
         if sum(os.path.getsize(file) for file in files_of(entry for entry, _ in jobs)) < POOL_FROM_BYTES:
-            reasons = list(tqdm(map(_write_slices, arguments), **progress))
+            reasons += tqdm(map(_write_slices, arguments), **progress)
         else:
             spawn = multiprocessing.get_context("spawn")
             # A thread each: more would stand in each other's way.
             with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
-                reasons = list(tqdm(pool.map(_write_slices, arguments), **progress))
+                reasons += tqdm(pool.map(_write_slices, arguments), **progress)
         for (entry, _), reason in zip(jobs, reasons, strict=True):
             if reason is not None:
                 name = files_of([entry])[0]
@@ -188,6 +192,15 @@ def _write_slices(arguments: tuple[Entry, Callable[[Entry], dict[str, Any]], Pat
     except OSError as error:
         raise UsageError(f"{file.parent}: the slices cannot be kept there; {reason_of(error)}") from error
     return None
+
+
+def _announce(file: Path, scans: int, title: str) -> None:
+    """Say how much disk the scans will take, if each takes what the first one did in `file`."""
+    if file.exists():
+        needed, free = (size / 1e6 for size in (scans * file.stat().st_size, disk_usage(file.parent).free))
+        level = logging.WARNING if needed > free else logging.INFO
+        numbers = f"{scans} scans will take about {needed:.0f} MB in {file.parent}, where {free:.0f} MB are free"
+        logger.log(level, "%s: %s", title, numbers)
 
 
 class BatchLoader:

@@ -25,8 +25,8 @@ from networks import CEVAE, CEVAEObjective
 from pipeline.processes import gathered, joined_processes, mine
 from torch.nn.parallel import DistributedDataParallel
 
-x, x_noisy, z = torch.load(sys.argv[1], weights_only=True)
-with joined_processes("cpu"):
+def work():
+    x, x_noisy, z = torch.load(sys.argv[1], weights_only=True)
     torch.manual_seed(0)
     objective = CEVAEObjective(CEVAE(64, 1, (4, 4, 8, 8), 8), ce_weight=float(sys.argv[3]))
     rows = mine(list(range(len(x))))
@@ -37,6 +37,9 @@ with joined_processes("cpu"):
     everyone = gathered(rows)
     if idist.get_rank() == 0:
         torch.save({"rows": everyone, "gradient": [p.grad for p in objective.parameters()]}, sys.argv[2])
+
+with joined_processes("cpu"):
+    work()
 """
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,26 @@ def test_a_full_disk_is_named(
     with pytest.raises(UsageError, match=r"bank: the slices cannot be kept there.*disk is full"):
         SliceBank(entries, transform, tmp_path / "bank")
     assert not list((tmp_path / "bank").iterdir())
+
+
+def test_disk_use_is_announced_after_the_first_scan(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        bank = SliceBank(entries, transform, tmp_path / "bank")
+    first, *_, last = caplog.messages
+    written = sum(file.stat().st_size for file in (tmp_path / "bank").iterdir()) / 1e6
+    assert first.startswith(f"cohort: {len(entries)} scans will take about {written:.0f} MB")
+    assert f"{len(bank)} slices" in last
+
+
+def test_a_disk_too_small_is_warned_of_early(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.slice_bank.disk_usage", lambda _: SimpleNamespace(free=1000))
+        SliceBank(entries, transform, tmp_path / "bank")
+    assert "where 0 MB are free" in next(record for record in caplog.records if record.levelname == "WARNING").message
 
 
 def test_the_slices_are_mapped_not_read(tmp_path: Path) -> None:
