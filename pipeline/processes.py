@@ -34,7 +34,7 @@ def joined_processes(device: str | None) -> Iterator[str | None]:
     try:
         yield device
     finally:
-        # A model that outlives its process group keeps gloo's threads, which abort Python when they ask for it as it ends.
+        # Of a model that outlives its process group gloo's threads go on, and abort Python at its end.
         gc.collect()
         idist.finalize()
 
