@@ -1,3 +1,18 @@
 """Unsupervised anomaly detection in brain MRI with the context-encoding variational autoencoder."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.detector import AnomalyDetector
+
 __version__ = "0.1.0"
+__all__ = ["AnomalyDetector", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is heavy when it is asked for: the command line's --help is not to wait for it."""
+    if name == "AnomalyDetector":
+        from pipeline.detector import AnomalyDetector
+
+        return AnomalyDetector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

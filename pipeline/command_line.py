@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     part("new scans")
     predict = command("predict", _predict, "Write anomaly maps of new scans, and a report of them.")
     given = predict.add_argument_group("what goes in")
-    given.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
+    given.add_argument(
+        "--model", required=True, metavar="RUN", help="directory that `train` wrote, or a .zip of `pack`"
+    )
     given.add_argument(
         "--input", required=True, nargs="+", metavar="PATH",
         help="scans (.nii, .nii.gz), folders of scans, DICOM series or BIDS, or a datalist",
@@ -143,6 +145,14 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--split", default="test", metavar="NAME", help="split of the datalist (default test)")
     _configuration(compare)
     _device(compare)
+
+    part("hand it on")
+    pack = command("pack", _pack, "Put a model into one file that runs elsewhere, without this program.")
+    pack.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
+    pack.add_argument("--output", required=True, metavar="FILE.zip", help="the file: a MONAI bundle")
+    pack.add_argument(
+        "--evaluation", nargs="+", default=[], metavar="DIR", help="what `evaluate` wrote: for the model card"
+    )
     parser.epilog = "\n".join([*overview, "", "What a command takes: python -m pipeline COMMAND --help"])
     return parser
 
@@ -237,4 +247,12 @@ def _compare(options: argparse.Namespace) -> int:
     arguments = (options.lambdas, options.seeds, options.config, options.set, options.split, device)
     print(markdown(compare(options.data, options.output, *arguments)))
     print(f"table and picture: {Path(options.output) / 'comparison.md'}, comparison.png")
+    return 0
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from pipeline.packing import pack
+
+    file = pack(options.model, options.output, options.evaluation)
+    print(f"{file} ({file.stat().st_size / 1e6:.1f} MB); next: python -m pipeline predict --model {file} ...")
     return 0

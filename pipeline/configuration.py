@@ -11,8 +11,9 @@ import yaml
 
 from pipeline.errors import UsageError
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "brain_mri_cevae"
-"""The bundle that every run starts as a copy of."""
+_ROOT = Path(__file__).parents[1]
+BUNDLE = bundle if (bundle := _ROOT / "bundles" / "brain_mri_cevae").is_dir() else _ROOT
+"""The bundle that every run starts as a copy of: the project's, or the packed one that this code travels in."""
 
 COPIED = (
     "configs/inference.yaml", "configs/evaluate.yaml", "configs/multi_gpu_train.yaml", "configs/metadata.json",
@@ -45,7 +46,16 @@ def training_configuration(config: str = "train", settings: Sequence[str] = (), 
         except yaml.YAMLError as error:
             raise UsageError(f"--set {setting}: the value is not YAML") from error
         text = _with_setting(text, key.strip(), parsed)
-    for key, value in fixed.items():
+    return with_settings(text, fixed)
+
+
+def with_settings(text: str, settings: Mapping[str, Any]) -> str:
+    """Return a configuration's text with top-level keys set to other values, its comments kept.
+
+    Raises:
+        UsageError: for an unknown key, or a value of another type than the one there.
+    """
+    for key, value in settings.items():
         text = _with_setting(text, key, value)
     return text
 

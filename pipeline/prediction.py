@@ -40,6 +40,7 @@ from pipeline.report import write_report
 from pipeline.results import Result, write_summary
 from pipeline.scans import Case, find_cases
 from pipeline.scoring import ScanScores, score_scan
+from pipeline.unpacking import opened
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +206,7 @@ def predict(
     """Predict scans by the inference configuration that a run carries, and return what became of each.
 
     Args:
-        model: the directory that training wrote.
+        model: the directory that training wrote, or the zip that `pack` wrote.
         inputs: scans, folders, DICOM series or datalists.
         output: the folder of the outputs.
         masks: brain masks, see `find_cases`.
@@ -216,13 +217,14 @@ def predict(
     Raises:
         UsageError: where the model or the inputs cannot be used at all.
     """
-    configuration = Path(model) / "configs" / "inference.yaml"
-    if not configuration.is_file():
-        raise UsageError(f"{model}: not a model; give the directory that `train --output` wrote")
-    values: dict[str, Any] = {"bundle_root": str(model), "output_dir": str(output), "overwrite": overwrite}
+    values: dict[str, Any] = {"output_dir": str(output), "overwrite": overwrite}
     if fpr is not None:
         values["fpr"] = fpr
-    with joined_processes(device) as device:
+    with opened(model) as run, joined_processes(device) as device:
+        configuration = run / "configs" / "inference.yaml"
+        if not configuration.is_file():
+            raise UsageError(f"{model}: not a model; give the directory that `train` wrote, or the zip of `pack`")
+        values["bundle_root"] = str(run)
         if device is not None:
             values["device"] = f"$torch.device('{torch.device(device)}')"
         parser = parsed(configuration, **values)

@@ -52,6 +52,12 @@ class Slices(Dataset):
         """Size of the stacks."""
         return sum(stack.nbytes for stack in self.stacks) / 1e6
 
+    @property
+    def value_range(self) -> list[float]:
+        """Lowest and highest value of the images."""
+        images = [stack[:, :-1] for stack in self.stacks]
+        return [float(min(image.min() for image in images)), float(max(image.max() for image in images))]
+
     def _on(self, device: torch.device) -> torch.Tensor | None:
         """Return all slices on a GPU, None where there is none or they would take more than half of its free memory."""
         if device.type != "cuda" or not self.stacks:

@@ -14,6 +14,7 @@ from monai.engines import Evaluator
 
 from networks import CEVAEObjective
 from pipeline.files import write_json, written_aside
+from pipeline.slice_bank import Slices
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,31 @@ class Checkpoints:
             Checkpoint.load_objects(self._content(trainer), checkpoint)
             return epoch_of(file)
         return 0
+
+
+class TrainedOn:
+    """Write what a model is trained on, without naming a scan: for whoever is handed the model.
+
+    Args:
+        file: the JSON file.
+        training, validation: the slices of both splits.
+        modality: of the scans.
+    """
+
+    def __init__(self, file: str | Path, training: Slices, validation: Slices, modality: str) -> None:
+        self.file = Path(file)
+        self.splits = {"training": training, "validation": validation}
+        self.modality = modality
+
+    def attach(self, trainer: Engine) -> None:
+        """Register with a trainer."""
+        trainer.add_event_handler(Events.COMPLETED, self._write)
+
+    @idist.one_rank_only()
+    def _write(self, trainer: Engine) -> None:
+        numbers = {name: {"scans": len(slices.stacks), "slices": len(slices)} for name, slices in self.splits.items()}
+        values = self.splits["training"].value_range
+        write_json(self.file, {"modality": self.modality, **numbers, "value_range": values})
 
 
 class BestModel:
