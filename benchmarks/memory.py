@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.scans import write_datalist, write_scans
 from benchmarks.training import seconds
 
-SETTINGS = ("epochs=2", "size=192", "features=[4,4,8,8]", "latent_channels=8", "validation_interval=1")
+SETTINGS = ("epochs=2", "size=192", "features=[4,4,8,8]", "latent_channels=8", "val_interval=1")
 """A small network and large slices: what grows with the cohort would show."""
 
 

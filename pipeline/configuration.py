@@ -156,12 +156,12 @@ def _is_whole(x: Any) -> bool:
 
 
 _WHOLE = (
-    "size", "epochs", "batch_size", "latent_channels", "median", "seed", "validation_interval", "checkpoint_interval",
+    "size", "epochs", "batch_size", "latent_channels", "median", "seed", "val_interval", "checkpoint_interval",
     "early_stopping", "channels", "resolution",
 )  # fmt: skip
 _POSITIVE = (
     "size", "field_of_view", "epochs", "batch_size", "learning_rate", "latent_channels", "median",
-    "validation_interval", "checkpoint_interval", "channels",
+    "val_interval", "checkpoint_interval", "channels",
 )  # fmt: skip
 
 

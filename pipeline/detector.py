@@ -17,7 +17,7 @@ import SimpleITK
 from pipeline.calibration import load_calibration
 from pipeline.checks import read_header
 from pipeline.configuration import parsed
-from pipeline.errors import ScanError
+from pipeline.errors import ScanError, reason_of
 from pipeline.findings import find
 from pipeline.model import load_model
 from pipeline.nifti import on_grid_of
@@ -61,8 +61,8 @@ class AnomalyDetector:
             mask: its brain; as for `predict`, it is not needed where the skull is stripped already.
 
         Returns:
-            Images on the scan's grid: SimpleITK's for a SimpleITK image, else nibabel's. Without calibration there are no
-            `surprise` and `anomalies`, and for a context encoder no `kl` and `combined`.
+            Images on the scan's grid: SimpleITK's for a SimpleITK image, else nibabel's. Without calibration there are
+            no `surprise` and `anomalies`, and for a context encoder no `kl` and `combined`.
 
         Raises:
             ScanError: where the scan cannot be used.
@@ -73,8 +73,11 @@ class AnomalyDetector:
             entry: dict[str, Any] = {"image": files if len(files) > 1 else files[0]}
             if mask is not None:
                 entry["mask"] = _file_of(mask, Path(folder) / "mask.nii")
-            _, scores = self._score(entry)
-            source = read_header(files[0])
+            try:
+                _, scores = self._score(entry)
+                source = read_header(files[0])
+            except Exception as error:  # whatever is wrong with the scan, as for predict
+                raise ScanError(reason_of(error)) from error
         for warning in scores.warnings:
             logger.warning("%s", warning)
         maps = dict(scores.maps)

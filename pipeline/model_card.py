@@ -15,8 +15,8 @@ TOLD = (
 COMMANDS = """\
 ## MONAI Bundle Commands
 
-From the folder that this file was unpacked to, or from elsewhere with its path for `.` and before `configs`. These commands
-run the code of the bundle: give them only to a bundle that you trust.
+From the folder that the zip was unpacked to, or from elsewhere with its path for `.` and before `configs`. These
+commands run the code of the bundle: use them with bundles that you trust.
 
 #### Execute inference
 
@@ -24,7 +24,8 @@ run the code of the bundle: give them only to a bundle that you trust.
 
 #### Execute evaluation
 
-    python -m monai.bundle run --config_file configs/evaluate.yaml --bundle_root . --dataset_dir DATALIST --output_dir OUT
+    python -m monai.bundle run --config_file configs/evaluate.yaml --bundle_root . \\
+        --dataset_dir DATALIST --output_dir OUT
 
 #### Execute training
 

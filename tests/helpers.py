@@ -5,7 +5,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-SMALL = ("epochs=2", "features=[4,4,8,8]", "latent_channels=8", "validation_interval=1", "checkpoint_interval=1")
+SMALL = ("epochs=2", "features=[4,4,8,8]", "latent_channels=8", "val_interval=1", "checkpoint_interval=1")
 """Settings of a network that trains in a second."""
 
 
