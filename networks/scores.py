@@ -27,33 +27,36 @@ class Scores(NamedTuple):
     slice_rec: torch.Tensor
 
 
-def check_score_options(polarity: str, median: int) -> None:
-    """Raise ValueError for an unknown polarity, or a median filter whose side is no odd number of pixels."""
+def check_score_options(polarity: str, smoothing: float) -> None:
+    """Raise ValueError for an unknown polarity, or a negative standard deviation of the smoothing."""
     if polarity not in POLARITIES:
         raise ValueError(f"unknown polarity {polarity!r}; known are {', '.join(POLARITIES)}")
-    if median < 1 or median % 2 == 0:
-        raise ValueError(f"median is {median}, but must be an odd number of pixels")
+    if smoothing < 0:
+        raise ValueError(f"smoothing is {smoothing}, but must be 0 or more")
 
 
-def median_filter(maps: torch.Tensor, size: int) -> torch.Tensor:
-    """Return maps (B, C, H, W), each pixel the median of `size` x `size` around it, zero beyond the edge."""
-    if size == 1:
+def gaussian_filter(maps: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Return maps (B, C, H, W) smoothed by a Gaussian of `sigma` pixels, cut off at 4 sigma, zero beyond the edge."""
+    radius = round(4 * sigma)
+    if radius == 0:
         return maps
-    batch, channels, height, width = maps.shape
-    windows = F.unfold(maps.flatten(0, 1)[:, None], size, padding=size // 2)
-    return windows.median(dim=1).values.reshape(batch, channels, height, width)
+    offsets = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = (kernel / kernel.sum())[None, None]
+    each = maps.flatten(0, 1)[:, None]
+    each = F.conv2d(each, kernel[:, :, None], padding=(0, radius))
+    return F.conv2d(each, kernel[..., None], padding=(radius, 0)).reshape(maps.shape)
 
 
-def polarised_residual(x: torch.Tensor, reconstruction: torch.Tensor, polarity: str) -> torch.Tensor:
-    """Return the residual (B, C, H, W), 0 or more, of what is too "bright" (x > g), too "dark" (x < g), or "both"."""
-    residual = x - reconstruction
+def polarised(residual: torch.Tensor, polarity: str) -> torch.Tensor:
+    """Return of residuals x - g what is too "bright" (x > g), too "dark" (x < g), or "both": 0 or more."""
     if polarity == "both":
         return residual.abs()
     return residual.clamp(min=0) if polarity == "bright" else (-residual).clamp(min=0)
 
 
 def score_slices(
-    network: CEVAE, x: torch.Tensor, reconstruction: str = "l2", polarity: str = "both", median: int = 3
+    network: CEVAE, x: torch.Tensor, reconstruction: str = "l2", polarity: str = "both", smoothing: float = 0.0
 ) -> Scores:
     """Return the scores of slices (B, C, N, N): one pass through encoder and decoder, one back through the encoder.
 
@@ -61,7 +64,7 @@ def score_slices(
     `rec` and `kl` are means over channels, `combined` is their product; `recommended` is the residual of the given
     polarity, averaged over channels, after a median filter of `median` x `median` pixels.
     """
-    check_score_options(polarity, median)
+    check_score_options(polarity, smoothing)
     with torch.enable_grad():  # evaluators run under no_grad
         x = x.detach().requires_grad_()
         mu, logvar = network.encode(x)
@@ -72,6 +75,6 @@ def score_slices(
         g = network.decode(mu.detach())
         rec = (x - g).abs().mean(1, keepdim=True)
         kl = gradient.abs().mean(1, keepdim=True)
-        recommended = median_filter(polarised_residual(x, g, polarity).mean(1, keepdim=True), median)
+        recommended = polarised(gaussian_filter((x - g).mean(1, keepdim=True), smoothing), polarity)
         slice_rec = reconstruction_error(x, g, reconstruction)
         return Scores(rec * kl, rec, kl, recommended, g, slice_kl.detach(), slice_rec)

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from networks.scores import median_filter, polarised_residual
+from networks.scores import gaussian_filter, polarised
 from pipeline.cohort import Entry
 from pipeline.errors import reason_of
 from pipeline.model import Model
@@ -31,12 +30,12 @@ class Baselines:
     """Scores of a scan by its intensity, and by its distance from the training scans at the same voxel.
 
     `intensity_same_path` is `recommended` of a model that reconstructs nothing, g = 0: the normalised slices on the
-    network's grid with the same polarity and median filter. What a model is above it, it owes to what it has learned;
+    network's grid with the same polarity and smoothing. What a model is above it, it owes to what it has learned;
     what that is above the others, to resampling and smoothing.
 
     Args:
         training: entries of the training scans, for the voxelwise z; all must lie on one grid.
-        model: whose preprocessing, polarity and median filter are taken. Its network is not.
+        model: whose preprocessing, polarity and smoothing are taken. Its network is not.
     """
 
     def __init__(self, training: Sequence[Entry], model: Model) -> None:
@@ -87,8 +86,8 @@ class Baselines:
         """Return `recommended` (X, Y, Z) of a reconstruction that is 0 everywhere."""
         settings, image = self.model.settings, item["image"]
         x = volume_to_slices(image.as_tensor(), self.slice_axis)
-        residual = polarised_residual(x, torch.zeros_like(x), settings["polarity"]).mean(1, keepdim=True)
-        volume = slices_to_volume(median_filter(residual, settings["median"]), self.slice_axis)
+        smooth = gaussian_filter(x.mean(1, keepdim=True), self.model.smoothing)
+        volume = slices_to_volume(polarised(smooth, settings["polarity"]), self.slice_axis)
         on_grid = self.model.preprocessing.inverse({"image": MetaTensor(volume).copy_meta_from(image)})
         restored: np.ndarray = on_grid["image"][0].numpy()
         return restored

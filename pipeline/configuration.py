@@ -156,11 +156,11 @@ def _is_whole(x: Any) -> bool:
 
 
 _WHOLE = (
-    "size", "epochs", "batch_size", "latent_channels", "median", "seed", "val_interval", "checkpoint_interval",
+    "size", "epochs", "batch_size", "latent_channels", "seed", "val_interval", "checkpoint_interval",
     "early_stopping", "channels", "resolution",
 )  # fmt: skip
 _POSITIVE = (
-    "size", "field_of_view", "epochs", "batch_size", "learning_rate", "latent_channels", "median",
+    "size", "field_of_view", "epochs", "batch_size", "learning_rate", "latent_channels",
     "val_interval", "checkpoint_interval", "channels",
 )  # fmt: skip
 

@@ -28,6 +28,11 @@ class Model:
     """Name of the run's directory."""
 
     @property
+    def smoothing(self) -> float:
+        """Standard deviation of the Gaussian of `recommended`, pixels on the network's grid."""
+        return float(self.settings["smoothing"] * self.settings["size"] / self.settings["field_of_view"])
+
+    @property
     def kl_is_trained(self) -> bool:
         """False for the context encoder: at lambda = 1 nothing trains the variance."""
         return self.settings["lambda"] < 1

@@ -54,7 +54,8 @@ class SliceScorer(Inferer):
 
     Args:
         batch_size: slices at once.
-        slice_axis, reconstruction, polarity, median: as in the training configuration.
+        slice_axis, reconstruction, polarity: as in the training configuration.
+        smoothing: standard deviation of the Gaussian, pixels.
     """
 
     def __init__(
@@ -63,12 +64,12 @@ class SliceScorer(Inferer):
         slice_axis: str = "axial",
         reconstruction: str = "l2",
         polarity: str = "both",
-        median: int = 3,
+        smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.slice_axis = slice_axis
-        self.options: dict[str, Any] = {"reconstruction": reconstruction, "polarity": polarity, "median": median}
+        self.options: dict[str, Any] = {"reconstruction": reconstruction, "polarity": polarity, "smoothing": smoothing}
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], mask: torch.Tensor

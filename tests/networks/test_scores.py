@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from networks import CEVAE, kl_divergence, reconstruction_error, score_slices
-from networks.scores import check_score_options, median_filter, polarised_residual
+from networks.scores import check_score_options, gaussian_filter, polarised
 
 
 def make_network(channels: int = 1, size: int = 64) -> CEVAE:
@@ -47,7 +47,7 @@ def test_combined_is_the_product_of_its_two_factors() -> None:
 
 def test_with_several_channels_rec_and_kl_are_means_over_channels() -> None:
     network, x = make_network(3), make_slices(channels=3)
-    scores = score_slices(network, x, polarity="both", median=1)
+    scores = score_slices(network, x, polarity="both", smoothing=0)
     x = x.requires_grad_()
     kl_divergence(*network.encode(x)).sum().backward()
     torch.testing.assert_close(scores.kl, x.grad.abs().mean(1, keepdim=True))
@@ -102,49 +102,47 @@ def test_scoring_leaves_no_gradient_behind() -> None:
     assert not x.requires_grad
 
 
-@pytest.mark.parametrize("size", [3, 5])
-def test_the_median_filter_is_that_of_scipy_with_zeros_beyond_the_edge(size: int) -> None:
-    maps = torch.randn(2, 3, 11, 14)
-    expected = ndimage.median_filter(maps.numpy(), size=(1, 1, size, size), mode="constant", cval=0.0)
-    np.testing.assert_array_equal(median_filter(maps, size).numpy(), expected)
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.7])
+def test_the_gaussian_filter_is_that_of_scipy_with_zeros_beyond_the_edge(sigma: float) -> None:
+    maps = torch.randn(2, 3, 21, 24)
+    expected = ndimage.gaussian_filter(maps.numpy(), (0, 0, sigma, sigma), mode="constant", cval=0.0)
+    np.testing.assert_allclose(gaussian_filter(maps, sigma).numpy(), expected, atol=1e-6)
 
 
-def test_a_median_filter_of_one_pixel_changes_nothing() -> None:
+def test_no_smoothing_changes_nothing() -> None:
     maps = torch.randn(1, 1, 5, 5)
-    assert torch.equal(median_filter(maps, 1), maps)
+    assert torch.equal(gaussian_filter(maps, 0), maps)
 
 
-def test_the_median_takes_away_a_lonely_pixel_and_keeps_a_block() -> None:
-    maps = torch.zeros(1, 1, 12, 12)
-    maps[0, 0, 2, 2] = 9
-    maps[0, 0, 6:10, 6:10] = 5
-    filtered = median_filter(maps, 3)[0, 0]
-    assert filtered[2, 2] == 0
-    assert (filtered[7:9, 7:9] == 5).all()
+def test_smoothing_cancels_a_shifted_edge_and_keeps_a_lesion() -> None:
+    maps = torch.zeros(1, 1, 40, 40)
+    maps[0, 0, :, 9], maps[0, 0, :, 10] = 5, -5  # a fold that lies a pixel beside its reconstruction
+    maps[0, 0, 17:24, 27:34] = 5
+    smooth = polarised(gaussian_filter(maps, 2.0), "bright")[0, 0]
+    assert smooth[20, :20].max() < 1
+    assert smooth[20, 30] > 3
 
 
 def test_polarity_by_hand() -> None:
-    x, g = torch.tensor([[[[3.0, 1.0, 2.0]]]]), torch.tensor([[[[1.0, 4.0, 2.0]]]])
-    assert polarised_residual(x, g, "bright").flatten().tolist() == [2, 0, 0]
-    assert polarised_residual(x, g, "dark").flatten().tolist() == [0, 3, 0]
-    assert polarised_residual(x, g, "both").flatten().tolist() == [2, 3, 0]
-    with pytest.raises(ValueError, match="odd number"):
-        check_score_options("both", 4)
+    residual = torch.tensor([2.0, -3.0, 0.0])
+    assert polarised(residual, "bright").tolist() == [2, 0, 0]
+    assert polarised(residual, "dark").tolist() == [0, 3, 0]
+    assert polarised(residual, "both").tolist() == [2, 3, 0]
+    with pytest.raises(ValueError, match="0 or more"):
+        check_score_options("both", -1)
     with pytest.raises(ValueError, match="bright, dark, both"):
         check_score_options("light", 3)
 
 
-@pytest.mark.parametrize("median", [1, 3])
+@pytest.mark.parametrize("sigma", [0.0, 1.5])
 @pytest.mark.parametrize("polarity", ["bright", "dark", "both"])
-def test_recommended_is_the_filtered_residual_of_the_polarity(polarity: str, median: int) -> None:
+def test_recommended_is_the_smoothed_residual_of_the_polarity(polarity: str, sigma: float) -> None:
     network, x = make_network(2), make_slices(channels=2)
-    difference = (x - network(x)).detach()
-    signed = {"bright": difference, "dark": -difference, "both": difference.abs()}[polarity]
-    expected = ndimage.median_filter(
-        signed.clamp(min=0).mean(1, keepdim=True).numpy(), (1, 1, median, median), mode="constant"
-    )
-    scores = score_slices(network, x, polarity=polarity, median=median)
-    np.testing.assert_allclose(scores.recommended.numpy(), expected, rtol=1e-5, atol=1e-6)
+    difference = (x - network(x)).detach().mean(1, keepdim=True).numpy()
+    smooth = ndimage.gaussian_filter(difference, (0, 0, sigma, sigma), mode="constant")
+    expected = {"bright": smooth.clip(min=0), "dark": (-smooth).clip(min=0), "both": np.abs(smooth)}[polarity]
+    scores = score_slices(network, x, polarity=polarity, smoothing=sigma)
+    np.testing.assert_allclose(scores.recommended.numpy(), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("polarity", ["bright", "dark", "both"])

@@ -82,7 +82,7 @@ def test_a_file_comes_back_as_it_was_written(run: Path, tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"model": "0" * 64}, "other weights"),
-        ({"settings": {"polarity": "dark", "median": 3}}, "other weights or other score settings"),
+        ({"settings": {"polarity": "dark", "smoothing": 8}}, "other weights or other score settings"),
         ({"format": 99}, "newer version"),
         ({"bins": "nonsense"}, "not a calibration"),
     ],

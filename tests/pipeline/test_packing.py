@@ -152,7 +152,7 @@ def test_the_metadata_names_every_package_that_the_code_imports_at_the_version_r
     assert {f"{name}=={version}" for name, version in named.items()} <= set(lines)
     imported = set()
     for file in (file for package in PACKAGES for file in (PROJECT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
