@@ -61,8 +61,9 @@ def score_slices(
     """Return the scores of slices (B, C, N, N): one pass through encoder and decoder, one back through the encoder.
 
     The KL of a slice depends on that slice only, so the gradient of the sum over the batch is that of each slice.
-    `rec` and `kl` are means over channels, `combined` is their product; `recommended` is the residual of the given
-    polarity, averaged over channels, after a median filter of `median` x `median` pixels.
+    `rec` and `kl` are means over channels, `combined` their product. `recommended` is the signed residual x - g of each
+    channel, smoothed by a Gaussian of `smoothing` pixels, and of that what has the given polarity, averaged over
+    channels: where a fold lies a little beside its reconstruction, bright and dark cancel; where a lesion is, not.
     """
     check_score_options(polarity, smoothing)
     with torch.enable_grad():  # evaluators run under no_grad
@@ -75,6 +76,6 @@ def score_slices(
         g = network.decode(mu.detach())
         rec = (x - g).abs().mean(1, keepdim=True)
         kl = gradient.abs().mean(1, keepdim=True)
-        recommended = polarised(gaussian_filter((x - g).mean(1, keepdim=True), smoothing), polarity)
+        recommended = polarised(gaussian_filter(x - g, smoothing), polarity).mean(1, keepdim=True)
         slice_rec = reconstruction_error(x, g, reconstruction)
         return Scores(rec * kl, rec, kl, recommended, g, slice_kl.detach(), slice_rec)

@@ -86,8 +86,8 @@ class Baselines:
         """Return `recommended` (X, Y, Z) of a reconstruction that is 0 everywhere."""
         settings, image = self.model.settings, item["image"]
         x = volume_to_slices(image.as_tensor(), self.slice_axis)
-        smooth = gaussian_filter(x.mean(1, keepdim=True), self.model.smoothing)
-        volume = slices_to_volume(polarised(smooth, settings["polarity"]), self.slice_axis)
+        smooth = polarised(gaussian_filter(x, self.model.smoothing), settings["polarity"])
+        volume = slices_to_volume(smooth.mean(1, keepdim=True), self.slice_axis)
         on_grid = self.model.preprocessing.inverse({"image": MetaTensor(volume).copy_meta_from(image)})
         restored: np.ndarray = on_grid["image"][0].numpy()
         return restored
