@@ -7,10 +7,10 @@ A(x) = |x - g(mu(x))|  *  |d KL(x) / d x|                                       
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional as F
 
 from networks.cevae import CEVAE
 from networks.objective import kl_divergence, reconstruction_error
+from networks.total_variation import total_variation_filter
 
 POLARITIES = ("bright", "dark", "both")
 
@@ -28,24 +28,11 @@ class Scores(NamedTuple):
 
 
 def check_score_options(polarity: str, smoothing: float) -> None:
-    """Raise ValueError for an unknown polarity, or a negative standard deviation of the smoothing."""
+    """Raise ValueError for an unknown polarity, or a negative weight of the smoothing."""
     if polarity not in POLARITIES:
         raise ValueError(f"unknown polarity {polarity!r}; known are {', '.join(POLARITIES)}")
     if smoothing < 0:
         raise ValueError(f"smoothing is {smoothing}, but must be 0 or more")
-
-
-def gaussian_filter(maps: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Return maps (B, C, H, W) smoothed by a Gaussian of `sigma` pixels, cut off at 4 sigma, zero beyond the edge."""
-    radius = round(4 * sigma)
-    if radius == 0:
-        return maps
-    offsets = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum())[None, None]
-    each = maps.flatten(0, 1)[:, None]
-    each = F.conv2d(each, kernel[:, :, None], padding=(0, radius))
-    return F.conv2d(each, kernel[..., None], padding=(radius, 0)).reshape(maps.shape)
 
 
 def polarised(residual: torch.Tensor, polarity: str) -> torch.Tensor:
@@ -62,8 +49,9 @@ def score_slices(
 
     The KL of a slice depends on that slice only, so the gradient of the sum over the batch is that of each slice.
     `rec` and `kl` are means over channels, `combined` their product. `recommended` is the signed residual x - g of each
-    channel, smoothed by a Gaussian of `smoothing` pixels, and of that what has the given polarity, averaged over
-    channels: where a fold lies a little beside its reconstruction, bright and dark cancel; where a lesion is, not.
+    channel after a total variation filter of weight `smoothing` (pixels), and of that what has the given polarity,
+    averaged over channels: where a fold lies a little beside its reconstruction, bright and dark cancel; where a lesion
+    is, they do not, and its edge stays.
     """
     check_score_options(polarity, smoothing)
     with torch.enable_grad():  # evaluators run under no_grad
@@ -76,6 +64,6 @@ def score_slices(
         g = network.decode(mu.detach())
         rec = (x - g).abs().mean(1, keepdim=True)
         kl = gradient.abs().mean(1, keepdim=True)
-        recommended = polarised(gaussian_filter(x - g, smoothing), polarity).mean(1, keepdim=True)
+        recommended = polarised(total_variation_filter(x - g, smoothing), polarity).mean(1, keepdim=True)
         slice_rec = reconstruction_error(x, g, reconstruction)
         return Scores(rec * kl, rec, kl, recommended, g, slice_kl.detach(), slice_rec)

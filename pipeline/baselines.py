@@ -8,7 +8,8 @@ import numpy as np
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from networks.scores import gaussian_filter, polarised
+from networks.scores import polarised
+from networks.total_variation import total_variation_filter
 from pipeline.cohort import Entry
 from pipeline.errors import reason_of
 from pipeline.model import Model
@@ -86,7 +87,7 @@ class Baselines:
         """Return `recommended` (X, Y, Z) of a reconstruction that is 0 everywhere."""
         settings, image = self.model.settings, item["image"]
         x = volume_to_slices(image.as_tensor(), self.slice_axis)
-        smooth = polarised(gaussian_filter(x, self.model.smoothing), settings["polarity"])
+        smooth = polarised(total_variation_filter(x, self.model.smoothing), settings["polarity"])
         volume = slices_to_volume(smooth.mean(1, keepdim=True), self.slice_axis)
         on_grid = self.model.preprocessing.inverse({"image": MetaTensor(volume).copy_meta_from(image)})
         restored: np.ndarray = on_grid["image"][0].numpy()

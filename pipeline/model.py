@@ -29,7 +29,7 @@ class Model:
 
     @property
     def smoothing(self) -> float:
-        """Standard deviation of the Gaussian of `recommended`, pixels on the network's grid."""
+        """Weight of the total variation filter of `recommended`, pixels on the network's grid."""
         return float(self.settings["smoothing"] * self.settings["size"] / self.settings["field_of_view"])
 
     @property

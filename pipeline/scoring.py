@@ -55,7 +55,7 @@ class SliceScorer(Inferer):
     Args:
         batch_size: slices at once.
         slice_axis, reconstruction, polarity: as in the training configuration.
-        smoothing: standard deviation of the Gaussian, pixels.
+        smoothing: weight of the total variation filter, pixels.
     """
 
     def __init__(
