@@ -56,7 +56,11 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
         raise UsageError(f"{run}: it has no weights yet (models/model.pt); let its training end, see `train --resume`")
     parser = parsed(configuration, bundle_root=str(run))
     chosen = torch.device(device) if device is not None else parser.get_parsed_content("device")
-    network = parser.get_parsed_content("network_def")
+    try:
+        network = parser.get_parsed_content("network_def")
+        preprocessing = parser.get_parsed_content("preprocessing")
+    except Exception as error:  # whatever the constructors make of foreign or huge values
+        raise UsageError(f"{configuration}: no model can be made of it ({reason_of(error)[:200]})") from error
     try:
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
@@ -71,5 +75,5 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
                     f"{weights}: trained with {key} = {value}, but configs/train.yaml says {settings[key]}"
                 )
     return Model(
-        network, parser.get_parsed_content("preprocessing"), settings, chosen, sha256_of(weights), run.absolute().name
+        network, preprocessing, settings, chosen, sha256_of(weights), run.absolute().name
     )

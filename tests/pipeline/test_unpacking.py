@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -179,4 +180,15 @@ def test_weights_of_another_network_are_refused(packed: Path, tmp_path: Path) ->
 
     file = changed(packed, tmp_path / "bad.zip", change, sums=True)
     with pytest.raises(UsageError, match="not the weights of this model"):
+        predict(file, [save_scan(tmp_path / "scan.nii.gz", ball())], tmp_path / "out", device="cpu")
+
+
+def test_settings_too_large_for_any_memory_are_refused(packed: Path, tmp_path: Path) -> None:
+    def change(content: dict[str, bytes]) -> None:
+        features = "features: [1000000000, 1000000000, 1000000000, 1000000000]"
+        configuration = content["configs/train.yaml"].decode()
+        content["configs/train.yaml"] = re.sub(r"(?m)^features:.*$", features, configuration).encode()
+
+    file = changed(packed, tmp_path / "bad.zip", change, sums=True)
+    with pytest.raises(UsageError, match="no model can be made of it"):
         predict(file, [save_scan(tmp_path / "scan.nii.gz", ball())], tmp_path / "out", device="cpu")
