@@ -74,6 +74,4 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
                 raise UsageError(
                     f"{weights}: trained with {key} = {value}, but configs/train.yaml says {settings[key]}"
                 )
-    return Model(
-        network, preprocessing, settings, chosen, sha256_of(weights), run.absolute().name
-    )
+    return Model(network, preprocessing, settings, chosen, sha256_of(weights), run.absolute().name)
