@@ -86,7 +86,7 @@ class RandCoarseNoise(Randomizable, Transform):
         strength: lowest and highest standard deviation at the grid's points, in units of the normalised image.
     """
 
-    def __init__(self, resolution: int = 16, strength: tuple[float, float] = (0.2, 1.0)) -> None:
+    def __init__(self, resolution: int = 16, strength: tuple[float, float] = (1.0, 3.0)) -> None:
         self.resolution = resolution
         self.strength = strength
 
@@ -157,7 +157,7 @@ class RandCoarseNoised(RandNoised):
         keys: KeysCollection = "image",
         mask_key: str = "mask",
         resolution: int = 16,
-        strength: tuple[float, float] = (0.2, 1.0),
+        strength: tuple[float, float] = (1.0, 3.0),
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, mask_key, allow_missing_keys)

@@ -28,7 +28,7 @@ def test_a_setting_keeps_its_comment() -> None:
 
 def test_a_nested_key_is_set_by_its_path() -> None:
     noise = settings_of(training_configuration(settings=["coarse_noise::resolution=8"]))["coarse_noise"]
-    assert noise == {"resolution": 8, "strength": [0.2, 1.0]}
+    assert noise == {"resolution": 8, "strength": [1.0, 3.0]}
 
 
 def test_a_list_is_given_as_yaml() -> None:
