@@ -88,7 +88,8 @@ def _train(
     trainer = made(parser, "train::trainer")
     if resume:
         checkpoints = next(h for h in made(parser, "train::handlers") if hasattr(h, "resume"))
-        logger.info("resuming after epoch %d", checkpoints.resume(trainer))
+        if epoch := checkpoints.resume(trainer):
+            logger.info("resuming after epoch %d", epoch)
     if idist.get_rank() == 0:
         failed = {**made(parser, "train::dataset").failed, **made(parser, "validate::dataset").failed}
         write_json(run / "left_out.json", failed)

@@ -41,7 +41,7 @@ def test_a_list_is_given_as_yaml() -> None:
         ("epoch=3", "nearest known one is `epochs`"),
         ("learning_rat=3", "nearest known one is `learning_rate`"),
         ("coarse_noise::strenght=3", "nearest known one is `strength`"),
-        ("epochs=many", "must be like 60"),
+        ("epochs=many", "must be like 150"),
         ("epochs=0", "must be above 0"),
         ("epochs=1.5", "must be like"),
         ("features=[1, 2]", "must be like"),
