@@ -20,22 +20,21 @@ def total_variation_filter(maps: torch.Tensor, weight: float) -> torch.Tensor:
     """
     if weight == 0:
         return maps
-    y, x = torch.zeros_like(maps), torch.zeros_like(maps)  # the dual field: |(y, x)| <= 1, 0 on the last row and column
-    last_y, last_x, t = y, x, 1.0
+    field = maps.new_zeros(2, *maps.shape)  # the dual: |field| <= weight, 0 along the last row and column
+    last, t = field.clone(), 1.0
     for _ in range(math.ceil(ITERATIONS * weight)):
-        u = maps + weight * _divergence(y, x)
-        next_y, next_x = y.clone(), x.clone()
-        next_y[..., :-1, :] += torch.diff(u, dim=-2) / (8 * weight)
-        next_x[..., :-1] += torch.diff(u, dim=-1) / (8 * weight)
-        length = torch.hypot(next_y, next_x).clamp_(min=1)
-        next_y /= length
-        next_x /= length
+        u = _primal(maps, field)
+        field[0, ..., :-1, :].add_(torch.diff(u, dim=-2), alpha=1 / 8)
+        field[1, ..., :-1].add_(torch.diff(u, dim=-1), alpha=1 / 8)
+        field /= (torch.hypot(*field) / weight).clamp_(min=1)
         t, last_t = (1 + math.sqrt(1 + 4 * t**2)) / 2, t
-        y, x = (torch.lerp(last, new, 1 + (last_t - 1) / t) for last, new in ((last_y, next_y), (last_x, next_x)))
-        last_y, last_x = next_y, next_x
-    return maps + weight * _divergence(last_y, last_x)
+        field, last = last.lerp_(field, 1 + (last_t - 1) / t), field
+    return _primal(maps, last)
 
 
-def _divergence(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    # What rolls in at the first row and column is the 0 of the last.
-    return y - y.roll(1, -2) + x - x.roll(1, -1)
+def _primal(maps: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+    """Return u = f + div(field), with backward differences: the adjoint of the gradient's forward ones."""
+    u = maps + field[0] + field[1]
+    u[..., 1:, :] -= field[0, ..., :-1, :]
+    u[..., 1:] -= field[1, ..., :-1]
+    return u
