@@ -131,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     _device(train)
 
     evaluate = command("evaluate", _evaluate, "Measure a model on scans with annotated lesions.")
-    evaluate.add_argument("--model", required=True, metavar="RUN", help="directory that `train` wrote")
+    evaluate.add_argument(
+        "--model", required=True, metavar="RUN", help="directory that `train` wrote, or a .zip of `pack`"
+    )
     evaluate.add_argument("--data", required=True, metavar="DATALIST", help="JSON file that lists the scans")
     evaluate.add_argument("--split", default="test", metavar="NAME", help="split of the datalist (default test)")
     evaluate.add_argument("--output", required=True, metavar="DIR", help="folder of metrics.json")

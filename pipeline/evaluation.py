@@ -31,6 +31,7 @@ from pipeline.metrics import count
 from pipeline.model import Model, load_model
 from pipeline.pictures import upright
 from pipeline.scoring import MAPS, ScanScores, read_label, scan_scorer
+from pipeline.unpacking import opened
 from transforms import volume_to_slices
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def evaluate(
     """Score the annotated scans of a split, and write metrics.json, the tables, the figures and evaluation.html.
 
     Args:
-        model: the directory that training wrote.
+        model: the directory that training wrote, or a zip of `pack`.
         data: the datalist; its training scans serve the voxelwise baseline.
         output: folder of what is written.
         split: the split whose scans are scored; those without `label` are left out and named.
@@ -74,10 +75,11 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: the output folder cannot be made ({error.strerror})") from error
-    trained = load_model(model, device)
-    scan_scores = scan_scorer(trained, model)
+    with opened(model) as run:
+        trained = load_model(run, device)
+        scan_scores, threshold = scan_scorer(trained, run), _threshold(trained, run)
     baselines = Baselines(splits.get("training", []), trained)
-    totals, rows, slices, failed = Totals(len(entries), seed, _threshold(trained, model)), [], [], {}
+    totals, rows, slices, failed = Totals(len(entries), seed, threshold), [], [], {}
 
     with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps:
 
@@ -140,7 +142,7 @@ def _few_ahead(pool: ThreadPoolExecutor, work: Callable[[int], Case | str], numb
 Scorer = Callable[[Entry], tuple[dict[str, Any], ScanScores]]
 
 
-def _threshold(model: Model, run: str | Path) -> float | None:
+def _threshold(model: Model, run: Path) -> float | None:
     """Return the threshold of `recommended` at the run's own fpr, None without calibration."""
     calibration = load_calibration(run, model)
     return calibration.threshold(parsed(Path(run) / "configs" / "inference.yaml")["fpr"]) if calibration else None

@@ -55,6 +55,13 @@ def test_a_zip_predicts_the_voxels_of_its_run(run: Path, packed: Path, tmp_path:
     assert again.status == "done"
 
 
+def test_a_zip_is_evaluated_as_its_run(run: Path, packed: Path, cohort: Path, tmp_path: Path) -> None:
+    given = ["--data", str(cohort), "--output"]
+    assert main(["evaluate", "--model", str(packed), *given, str(tmp_path / "zip")]) == 0
+    assert main(["evaluate", "--model", str(run), *given, str(tmp_path / "run")]) == 0
+    assert (tmp_path / "zip" / "metrics.json").read_text() == (tmp_path / "run" / "metrics.json").read_text()
+
+
 def test_settings_of_the_zip_are_kept(run: Path, packed: Path) -> None:
     with opened(packed) as unpacked:
         assert "features: [4, 4, 8, 8]" in (unpacked / "configs" / "train.yaml").read_text()
