@@ -137,7 +137,10 @@ def load_calibration(run: str | Path, model: Model) -> Calibration | None:
     if newer:
         raise UsageError(f"{file}: written by a newer version of this program; update it")
     if known != (model.fingerprint, {key: model.settings[key] for key in SCORE_SETTINGS}):
-        raise UsageError(f"{file}: of other weights or other score settings than this model's; calibrate it anew")
+        raise UsageError(
+            f"{file}: of other weights or other score settings than this model's; delete it and repeat "
+            "the training's command with --config RUN/configs/train.yaml --resume, which only calibrates anew"
+        )
     return calibration
 
 

@@ -1,6 +1,8 @@
 """Calibration: surprise by its formula, thresholds by their share, and files that belong to their model."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.calibration import Calibration, calibrate, calibration_file, load_calibration, score_counts
+from pipeline.command_line import main
 from pipeline.errors import UsageError
 from pipeline.model import load_model
 
@@ -96,6 +99,19 @@ def test_a_calibration_of_another_model_is_refused(
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(UsageError, match=message):
         load_calibration(tmp_path, model)
+
+
+def test_changed_score_settings_are_calibrated_anew_without_training(run: Path, cohort: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(run, tmp_path / "run"))
+    configuration = changed / "configs" / "train.yaml"
+    configuration.write_text(re.sub(r"(?m)^smoothing: \S+", "smoothing: 1", configuration.read_text()))
+    given = ["train", "--data", str(cohort), "--output", str(changed), "--config", str(configuration), "--resume"]
+    with pytest.raises(UsageError, match="delete it"):
+        load_calibration(changed, load_model(changed, "cpu"))
+    calibration_file(changed).unlink()
+    assert main(given) == 0
+    assert load_calibration(changed, load_model(changed, "cpu")) is not None
+    assert load_model(changed, "cpu").fingerprint == load_model(run, "cpu").fingerprint
 
 
 def test_a_model_without_calibration_has_none(run: Path, tmp_path: Path) -> None:
