@@ -20,8 +20,10 @@ from pipeline.training import train
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("ap", "auroc_brain", "best_dice", "dice_20_80")
+METRICS = ("ap", "auroc_brain", "best_dice", "dice_20_80", "dice_at_fpr")
 NAMES = {0.0: "VAE", 1.0: "CE"}
+STYLES = ("--", "-.", ":", (0, (1, 3)), (0, (5, 1)))
+"""Lines of the baselines."""
 
 
 def compare(
@@ -120,7 +122,10 @@ def markdown(table: pd.DataFrame) -> str:
         return f"{row[key]:.3f}" if row["runs"] == 1 else f"{row[key]:.3f} ± {row[f'{key}_sd']:.3f}"
 
     keys = (*METRICS, "slice_auroc")
-    lines = ["| model | score | AP | AUROC, brain | best Dice | Dice 20/80 | slice AUROC |", "|---" * 7 + "|"]
+    lines = [
+        "| model | score | AP | AUROC, brain | best Dice | Dice 20/80 | Dice at fpr | slice AUROC |",
+        "|---" * 8 + "|",
+    ]
     for row in table.to_dict("records"):
         lines.append(f"| {row['model']} | {row['score']} | {' | '.join(cell(row, key) for key in keys)} |")
     lines += ["", "| model | 0.95 quantile of KL, nats | active latents |", "|---|---|---|"]
@@ -141,7 +146,7 @@ def _figure(table: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
             rows = table[table["score"] == score].set_index("model").reindex(models)
             panel.bar(places + 0.2 * (i - 1.5), rows[key], 0.2, yerr=rows[f"{key}_sd"], label=score, capsize=2)
         baselines = table[table["model"] == "no model"].dropna(subset=key)
-        for style, (_, row) in zip(("--", "-.", ":", (0, (1, 3))), baselines.iterrows(), strict=False):
+        for style, (_, row) in zip(STYLES, baselines.iterrows(), strict=False):
             panel.axhline(row[key], color="black", linewidth=0.8, linestyle=style, label=f"{row['score']} (no model)")
         panel.set(xticks=places, xticklabels=models, title=title)
     panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))

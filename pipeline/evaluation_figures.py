@@ -27,7 +27,8 @@ def curves(histograms: dict[str, ScoreHistograms], metrics: dict[str, Any]) -> F
         recall.plot(true[1:] / true[-1], true[1:] / (true + false)[1:], **style)
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     recall.set(xlabel="recall", ylabel="precision", title="precision and recall", ylim=(0, 1))
-    recall.legend(fontsize=8, title="dashed: no model", title_fontsize=8)
+    if recall.lines:
+        recall.legend(fontsize=8, title="dashed: no model", title_fontsize=8)
     return figure
 
 
