@@ -34,7 +34,8 @@ def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
     model = load_model(run, "cpu")
     calibration = load_calibration(run, model)
     assert calibration is not None
-    scorer = SliceScorer(32, polarity=model.settings["polarity"], smoothing=model.smoothing)
+    polarity = model.settings["polarity"]
+    scorer = SliceScorer(32, polarity=polarity, smoothing=model.smoothing, symmetry=model.symmetry)
     case = find_cases([scan])[0]
     clock = [time.perf_counter()]
     np.asarray(nib.nifti1.Nifti1Image.from_filename(scan).dataobj)

@@ -7,6 +7,7 @@ A(x) = |x - g(mu(x))|  *  |d KL(x) / d x|                                       
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional as F
 
 from networks.cevae import CEVAE
 from networks.objective import kl_divergence, reconstruction_error
@@ -27,12 +28,14 @@ class Scores(NamedTuple):
     slice_rec: torch.Tensor
 
 
-def check_score_options(polarity: str, smoothing: float) -> None:
-    """Raise ValueError for an unknown polarity, or a negative weight of the smoothing."""
+def check_score_options(polarity: str, smoothing: float, symmetry: float) -> None:
+    """Raise ValueError for an unknown polarity, a negative weight of the smoothing, or a symmetry outside 0 to 1."""
     if polarity not in POLARITIES:
         raise ValueError(f"unknown polarity {polarity!r}; known are {', '.join(POLARITIES)}")
     if smoothing < 0:
         raise ValueError(f"smoothing is {smoothing}, but must be 0 or more")
+    if not 0 <= symmetry <= 1:
+        raise ValueError(f"symmetry is {symmetry}, but must lie between 0 and 1")
 
 
 def polarised(residual: torch.Tensor, polarity: str) -> torch.Tensor:
@@ -42,18 +45,45 @@ def polarised(residual: torch.Tensor, polarity: str) -> torch.Tensor:
     return residual.clamp(min=0) if polarity == "bright" else (-residual).clamp(min=0)
 
 
+def symmetric_part(residual: torch.Tensor, width: int) -> torch.Tensor:
+    """Return what residuals (B, C, H, W) have in common with their mirror image along H, left and right.
+
+    Means over squares of odd `width` (pixels) are compared, as no brain is its own mirror image to the pixel. Where
+    both sides have the same sign it is the smaller of the two, elsewhere 0: what lies on one side only has no share.
+    """
+    mean = F.avg_pool2d(residual, width, stride=1, padding=width // 2)
+    other = mean.flip(-2)
+    return torch.minimum(mean, other).clamp(min=0) + torch.maximum(mean, other).clamp(max=0)
+
+
+def recommend(residual: torch.Tensor, polarity: str, smoothing: float, symmetry: float) -> torch.Tensor:
+    """Return `recommended` (B, 1, H, W) of signed residuals x - g (B, C, H, W).
+
+    1. Less `symmetry` times their symmetric part: what a healthy brain is surprising in, it mostly is on both sides.
+    2. A total variation filter of weight `smoothing` (pixels): where a fold lies a little beside its reconstruction,
+       bright and dark cancel; where a lesion is, they do not, and its edge stays.
+    3. What has the given polarity, averaged over channels.
+    """
+    if symmetry > 0:
+        width = 2 * round(2.5 * smoothing) + 1  # about as far as the filter itself reaches
+        residual = residual - symmetry * symmetric_part(residual, width)
+    return polarised(total_variation_filter(residual, smoothing), polarity).mean(1, keepdim=True)
+
+
 def score_slices(
-    network: CEVAE, x: torch.Tensor, reconstruction: str = "l2", polarity: str = "both", smoothing: float = 0.0
+    network: CEVAE,
+    x: torch.Tensor,
+    reconstruction: str = "l2",
+    polarity: str = "both",
+    smoothing: float = 0.0,
+    symmetry: float = 0.0,
 ) -> Scores:
     """Return the scores of slices (B, C, N, N): one pass through encoder and decoder, one back through the encoder.
 
     The KL of a slice depends on that slice only, so the gradient of the sum over the batch is that of each slice.
-    `rec` and `kl` are means over channels, `combined` their product. `recommended` is the signed residual x - g of each
-    channel after a total variation filter of weight `smoothing` (pixels), and of that what has the given polarity,
-    averaged over channels: where a fold lies a little beside its reconstruction, bright and dark cancel; where a lesion
-    is, they do not, and its edge stays.
+    `rec` and `kl` are means over channels, `combined` their product; `recommended` is that of `recommend`.
     """
-    check_score_options(polarity, smoothing)
+    check_score_options(polarity, smoothing, symmetry)
     with torch.enable_grad():  # evaluators run under no_grad
         x = x.detach().requires_grad_()
         mu, logvar = network.encode(x)
@@ -64,6 +94,6 @@ def score_slices(
         g = network.decode(mu.detach())
         rec = (x - g).abs().mean(1, keepdim=True)
         kl = gradient.abs().mean(1, keepdim=True)
-        recommended = polarised(total_variation_filter(x - g, smoothing), polarity).mean(1, keepdim=True)
+        recommended = recommend(x - g, polarity, smoothing, symmetry)
         slice_rec = reconstruction_error(x, g, reconstruction)
         return Scores(rec * kl, rec, kl, recommended, g, slice_kl.detach(), slice_rec)

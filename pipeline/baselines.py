@@ -8,8 +8,7 @@ import numpy as np
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from networks.scores import polarised
-from networks.total_variation import total_variation_filter
+from networks.scores import recommend
 from pipeline.cohort import Entry
 from pipeline.errors import reason_of
 from pipeline.model import Model
@@ -31,12 +30,12 @@ class Baselines:
     """Scores of a scan by its intensity, and by its distance from the training scans at the same voxel.
 
     `intensity_same_path` is `recommended` of a model that reconstructs nothing, g = 0: the normalised slices on the
-    network's grid with the same polarity and smoothing. What a model is above it, it owes to what it has learned;
-    what that is above the others, to resampling and smoothing.
+    network's grid with the same polarity, smoothing and symmetry. What a model is above it, it owes to what it has
+    learned; what that is above the others, to resampling, smoothing and symmetry.
 
     Args:
         training: entries of the training scans, for the voxelwise z; all must lie on one grid.
-        model: whose preprocessing, polarity and smoothing are taken. Its network is not.
+        model: whose preprocessing and score settings are taken. Its network is not.
     """
 
     def __init__(self, training: Sequence[Entry], model: Model) -> None:
@@ -85,11 +84,11 @@ class Baselines:
 
     def _same_path(self, item: dict[str, Any]) -> np.ndarray:
         """Return `recommended` (X, Y, Z) of a reconstruction that is 0 everywhere."""
-        settings, image = self.model.settings, item["image"]
+        model, image = self.model, item["image"]
         x = volume_to_slices(image.as_tensor(), self.slice_axis)
-        smooth = polarised(total_variation_filter(x, self.model.smoothing), settings["polarity"])
-        volume = slices_to_volume(smooth.mean(1, keepdim=True), self.slice_axis)
-        on_grid = self.model.preprocessing.inverse({"image": MetaTensor(volume).copy_meta_from(image)})
+        recommended = recommend(x, model.settings["polarity"], model.smoothing, model.symmetry)
+        volume = slices_to_volume(recommended, self.slice_axis)
+        on_grid = model.preprocessing.inverse({"image": MetaTensor(volume).copy_meta_from(image)})
         restored: np.ndarray = on_grid["image"][0].numpy()
         return restored
 

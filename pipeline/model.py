@@ -33,6 +33,11 @@ class Model:
         return float(self.settings["smoothing"] * self.settings["size"] / self.settings["field_of_view"])
 
     @property
+    def symmetry(self) -> float:
+        """Share of the symmetric part that `recommended` leaves out: a sagittal slice has no other side."""
+        return 0.0 if self.settings["slice_axis"] == "sagittal" else float(self.settings["symmetry"])
+
+    @property
     def kl_is_trained(self) -> bool:
         """False for the context encoder: at lambda = 1 nothing trains the variance."""
         return self.settings["lambda"] < 1

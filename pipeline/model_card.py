@@ -7,7 +7,8 @@ from pipeline.configuration import BUNDLE, settings_of
 
 TOLD = (
     "size", "field_of_view", "slice_axis", "normalisation", "lambda", "reconstruction", "noise", "features",
-    "latent_channels", "epochs", "batch_size", "learning_rate", "precision", "polarity", "smoothing", "seed",
+    "latent_channels", "epochs", "batch_size", "learning_rate", "precision", "polarity", "smoothing", "symmetry",
+    "seed",
 )  # fmt: skip
 """Settings that stand in the card."""
 

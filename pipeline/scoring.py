@@ -56,6 +56,7 @@ class SliceScorer(Inferer):
         batch_size: slices at once.
         slice_axis, reconstruction, polarity: as in the training configuration.
         smoothing: weight of the total variation filter, pixels.
+        symmetry: share of the residuals' symmetric part that is left out, 0 to 1.
     """
 
     def __init__(
@@ -65,11 +66,17 @@ class SliceScorer(Inferer):
         reconstruction: str = "l2",
         polarity: str = "both",
         smoothing: float = 0.0,
+        symmetry: float = 0.0,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.slice_axis = slice_axis
-        self.options: dict[str, Any] = {"reconstruction": reconstruction, "polarity": polarity, "smoothing": smoothing}
+        self.options: dict[str, Any] = {
+            "reconstruction": reconstruction,
+            "polarity": polarity,
+            "smoothing": smoothing,
+            "symmetry": symmetry,
+        }
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], mask: torch.Tensor

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from networks import CEVAE, kl_divergence, reconstruction_error, score_slices
-from networks.scores import check_score_options, polarised
+from networks.scores import check_score_options, polarised, recommend, symmetric_part
 from networks.total_variation import total_variation_filter
 
 
@@ -117,9 +117,11 @@ def test_polarity_by_hand() -> None:
     assert polarised(residual, "dark").tolist() == [0, 3, 0]
     assert polarised(residual, "both").tolist() == [2, 3, 0]
     with pytest.raises(ValueError, match="0 or more"):
-        check_score_options("both", -1)
+        check_score_options("both", -1, 0)
     with pytest.raises(ValueError, match="bright, dark, both"):
-        check_score_options("light", 3)
+        check_score_options("light", 3, 0)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        check_score_options("both", 3, 1.5)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.5])
@@ -130,6 +132,43 @@ def test_recommended_is_the_smoothed_residual_of_the_polarity(polarity: str, wei
     expected = {"bright": smooth.clip(min=0), "dark": (-smooth).clip(min=0), "both": np.abs(smooth)}[polarity]
     scores = score_slices(network, x, polarity=polarity, smoothing=weight)
     np.testing.assert_allclose(scores.recommended.numpy(), expected.mean(1, keepdims=True), rtol=1e-4, atol=1e-6)
+
+
+def test_the_symmetric_part_by_hand() -> None:
+    left_to_right = torch.tensor([3.0, -2.0, 1.0, 5.0, 4.0, -7.0, 2.0]).reshape(1, 1, 7, 1)
+    expected = torch.tensor([2.0, -2.0, 1.0, 5.0, 1.0, -2.0, 2.0]).reshape(1, 1, 7, 1)
+    assert torch.equal(symmetric_part(left_to_right, 1), expected)
+
+
+def test_the_symmetric_part_of_opposite_signs_is_nothing() -> None:
+    odd = torch.linspace(-3, 3, 8).reshape(1, 1, 8, 1).expand(1, 1, 8, 8)
+    assert not symmetric_part(odd, 1).any()
+
+
+@pytest.mark.parametrize("polarity", ["bright", "dark", "both"])
+def test_what_lies_on_one_side_only_is_neither_weakened_nor_copied_to_the_other(polarity: str) -> None:
+    residual = torch.zeros(2, 1, 64, 64)
+    residual[0, :, 10:22, 30:42], residual[1, :, 10:22, 30:42] = 3, -3
+    without = recommend(residual, polarity, 1.0, 0.0)
+    assert torch.equal(recommend(residual, polarity, 1.0, 1.0), without)
+    assert without[:, :, :32].max() > 2
+    assert without[:, :, 32:].max() < 0.05  # a total variation filter keeps the mean, and so lifts the rest a little
+
+
+@pytest.mark.parametrize("symmetry", [0.0, 0.3, 1.0])
+def test_what_is_the_same_on_both_sides_loses_the_share_of_symmetry(symmetry: float) -> None:
+    residual = torch.zeros(1, 1, 64, 64)
+    residual[:, :, 8:24, 20:40] = residual[:, :, 40:56, 20:40] = 2
+    found = recommend(residual, "bright", 0.0, symmetry)
+    torch.testing.assert_close(found, (1 - symmetry) * residual)
+    wide = recommend(residual, "bright", 1.0, symmetry) / recommend(residual, "bright", 1.0, 0.0).max()
+    assert wide[0, 0, 16, 30] == pytest.approx(1 - symmetry, abs=0.1)
+
+
+@pytest.mark.parametrize("width", [1, 7])
+def test_the_symmetric_part_is_its_own_mirror_image(width: int) -> None:
+    common = symmetric_part(torch.randn(2, 2, 64, 64, generator=torch.Generator().manual_seed(0)), width)
+    torch.testing.assert_close(common.flip(-2), common)
 
 
 @pytest.mark.parametrize("polarity", ["bright", "dark", "both"])
