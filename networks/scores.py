@@ -50,10 +50,15 @@ def symmetric_part(residual: torch.Tensor, width: int) -> torch.Tensor:
 
     Means over squares of odd `width` (pixels) are compared, as no brain is its own mirror image to the pixel. Where
     both sides have the same sign it is the smaller of the two, elsewhere 0: what lies on one side only has no share.
+    In the middle, where the two squares overlap, it is weighted by the share of them that does not: a lesion across the
+    midline is not its own other side.
     """
     mean = F.avg_pool2d(residual, width, stride=1, padding=width // 2)
     other = mean.flip(-2)
-    return torch.minimum(mean, other).clamp(min=0) + torch.maximum(mean, other).clamp(max=0)
+    common = torch.minimum(mean, other).clamp(min=0) + torch.maximum(mean, other).clamp(max=0)
+    height = residual.shape[-2]
+    apart = (2 * torch.arange(height, device=residual.device) - (height - 1)).abs()  # pixels between the two squares
+    return common * (apart / width).clamp(max=1)[:, None]
 
 
 def recommend(residual: torch.Tensor, polarity: str, smoothing: float, symmetry: float) -> torch.Tensor:
@@ -65,7 +70,7 @@ def recommend(residual: torch.Tensor, polarity: str, smoothing: float, symmetry:
     3. What has the given polarity, averaged over channels.
     """
     if symmetry > 0:
-        width = 2 * round(2.5 * smoothing) + 1  # about as far as the filter itself reaches
+        width = 2 * round(2 * smoothing) + 1  # about as far as the filter itself reaches
         residual = residual - symmetry * symmetric_part(residual, width)
     return polarised(total_variation_filter(residual, smoothing), polarity).mean(1, keepdim=True)
 

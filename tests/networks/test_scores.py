@@ -136,8 +136,22 @@ def test_recommended_is_the_smoothed_residual_of_the_polarity(polarity: str, wei
 
 def test_the_symmetric_part_by_hand() -> None:
     left_to_right = torch.tensor([3.0, -2.0, 1.0, 5.0, 4.0, -7.0, 2.0]).reshape(1, 1, 7, 1)
-    expected = torch.tensor([2.0, -2.0, 1.0, 5.0, 1.0, -2.0, 2.0]).reshape(1, 1, 7, 1)
+    expected = torch.tensor([2.0, -2.0, 1.0, 0.0, 1.0, -2.0, 2.0]).reshape(1, 1, 7, 1)
     assert torch.equal(symmetric_part(left_to_right, 1), expected)
+
+
+def test_where_the_squares_overlap_the_symmetric_part_is_weighted_by_what_does_not() -> None:
+    common = symmetric_part(torch.ones(1, 1, 32, 32), 7)[0, 0, :, 16]
+    expected = torch.cat([torch.tensor([1, 3, 5]) / 7, torch.ones(10)])  # 1, 3, 5, 7, ... pixels apart
+    torch.testing.assert_close(common[16:29], expected)
+    torch.testing.assert_close(common[:16].flip(0), common[16:])
+
+
+def test_a_lesion_across_the_midline_stays() -> None:
+    residual = torch.zeros(1, 1, 64, 64)
+    residual[:, :, 28:36, 30:38] = 2
+    without, found = (recommend(residual, "bright", 1.0, symmetry).amax() for symmetry in (0.0, 0.7))
+    assert found > 0.5 * without  # a lesion on both sides, the midline spared, keeps 0.3
 
 
 def test_the_symmetric_part_of_opposite_signs_is_nothing() -> None:
