@@ -34,8 +34,8 @@ def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
     model = load_model(run, "cpu")
     calibration = load_calibration(run, model)
     assert calibration is not None
-    polarity = model.settings["polarity"]
-    scorer = SliceScorer(32, polarity=polarity, smoothing=model.smoothing, symmetry=model.symmetry)
+    score_settings = {key: model.settings[key] for key in ("polarity", "reconstruction_share")}
+    scorer = SliceScorer(32, smoothing=model.smoothing, symmetry=model.symmetry, **score_settings)
     case = find_cases([scan])[0]
     clock = [time.perf_counter()]
     np.asarray(nib.nifti1.Nifti1Image.from_filename(scan).dataobj)

@@ -28,14 +28,16 @@ class Scores(NamedTuple):
     slice_rec: torch.Tensor
 
 
-def check_score_options(polarity: str, smoothing: float, symmetry: float) -> None:
-    """Raise ValueError for an unknown polarity, a negative weight of the smoothing, or a symmetry outside 0 to 1."""
+def check_score_options(polarity: str, smoothing: float, symmetry: float, reconstruction_share: float) -> None:
+    """Raise ValueError for an unknown polarity, a negative weight of the smoothing, or a share outside 0 to 1."""
     if polarity not in POLARITIES:
         raise ValueError(f"unknown polarity {polarity!r}; known are {', '.join(POLARITIES)}")
     if smoothing < 0:
         raise ValueError(f"smoothing is {smoothing}, but must be 0 or more")
     if not 0 <= symmetry <= 1:
         raise ValueError(f"symmetry is {symmetry}, but must lie between 0 and 1")
+    if not 0 <= reconstruction_share <= 1:
+        raise ValueError(f"reconstruction_share is {reconstruction_share}, but must lie between 0 and 1")
 
 
 def polarised(residual: torch.Tensor, polarity: str) -> torch.Tensor:
@@ -62,7 +64,7 @@ def symmetric_part(residual: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def recommend(residual: torch.Tensor, polarity: str, smoothing: float, symmetry: float) -> torch.Tensor:
-    """Return `recommended` (B, 1, H, W) of signed residuals x - g (B, C, H, W).
+    """Return `recommended` (B, 1, H, W) of signed residuals (B, C, H, W).
 
     1. Less `symmetry` times their symmetric part: what a healthy brain is surprising in, it mostly is on both sides.
     2. A total variation filter of weight `smoothing` (pixels): where a fold lies a little beside its reconstruction,
@@ -82,13 +84,15 @@ def score_slices(
     polarity: str = "both",
     smoothing: float = 0.0,
     symmetry: float = 0.0,
+    reconstruction_share: float = 1.0,
 ) -> Scores:
     """Return the scores of slices (B, C, N, N): one pass through encoder and decoder, one back through the encoder.
 
     The KL of a slice depends on that slice only, so the gradient of the sum over the batch is that of each slice.
-    `rec` and `kl` are means over channels, `combined` their product; `recommended` is that of `recommend`.
+    `rec` and `kl` are means over channels, `combined` their product. `recommended` is `recommend` of x - k g, with k the
+    `reconstruction_share`: g has something of a lesion too, and all of g would take that from it.
     """
-    check_score_options(polarity, smoothing, symmetry)
+    check_score_options(polarity, smoothing, symmetry, reconstruction_share)
     with torch.enable_grad():  # evaluators run under no_grad
         x = x.detach().requires_grad_()
         mu, logvar = network.encode(x)
@@ -99,6 +103,6 @@ def score_slices(
         g = network.decode(mu.detach())
         rec = (x - g).abs().mean(1, keepdim=True)
         kl = gradient.abs().mean(1, keepdim=True)
-        recommended = recommend(x - g, polarity, smoothing, symmetry)
+        recommended = recommend(x - reconstruction_share * g, polarity, smoothing, symmetry)
         slice_rec = reconstruction_error(x, g, reconstruction)
         return Scores(rec * kl, rec, kl, recommended, g, slice_kl.detach(), slice_rec)

@@ -37,7 +37,7 @@ FAMILIAR_SCANS = 30
 FORMAT = 1
 """Of the file: raised when an older program could not read it rightly."""
 
-SCORE_SETTINGS = ("polarity", "smoothing", "symmetry")
+SCORE_SETTINGS = ("polarity", "smoothing", "symmetry", "reconstruction_share")
 """Settings that change `recommended` after training: a calibration holds for its own alone."""
 
 

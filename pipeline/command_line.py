@@ -12,7 +12,7 @@ from pipeline import __version__
 from pipeline.errors import UsageError
 
 FPR = (
-    "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.01, which is 13 ml of a brain "
+    "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.003, which is 4 ml of a brain "
     "of 1300 ml; report.html says how many ml for the model's own healthy scans)"
 )
 RESEARCH_ONLY = "For research use only, not for diagnosis."

@@ -8,7 +8,7 @@ from pipeline.configuration import BUNDLE, settings_of
 TOLD = (
     "size", "field_of_view", "slice_axis", "normalisation", "lambda", "reconstruction", "noise", "features",
     "latent_channels", "epochs", "batch_size", "learning_rate", "precision", "polarity", "smoothing", "symmetry",
-    "seed",
+    "reconstruction_share", "seed",
 )  # fmt: skip
 """Settings that stand in the card."""
 

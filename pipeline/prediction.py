@@ -70,13 +70,13 @@ class ScanEvaluator(Evaluator):
         inferer: Inferer,
         output: str | Path,
         calibration: Calibration | None = None,
-        fpr: float = 0.01,
+        fpr: float = 0.003,
         minimum_cluster_ml: float = 0.0,
         overwrite: bool = False,
         val_handlers: Sequence[Any] = (),
     ) -> None:
         if not 0 < fpr < 1:
-            raise UsageError(f"fpr is {fpr:g}, but must lie between 0 and 1, such as 0.01: 1 % of a healthy brain")
+            raise UsageError(f"fpr is {fpr:g}, but must lie between 0 and 1, such as 0.003: 0.3 % of a healthy brain")
         self.model = model
         self.cases: Sequence[Case] = dataset.data
         self.inferer = inferer

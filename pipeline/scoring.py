@@ -57,6 +57,7 @@ class SliceScorer(Inferer):
         slice_axis, reconstruction, polarity: as in the training configuration.
         smoothing: weight of the total variation filter, pixels.
         symmetry: share of the residuals' symmetric part that is left out, 0 to 1.
+        reconstruction_share: share of the reconstruction that is subtracted, 0 to 1.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class SliceScorer(Inferer):
         polarity: str = "both",
         smoothing: float = 0.0,
         symmetry: float = 0.0,
+        reconstruction_share: float = 1.0,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
@@ -76,6 +78,7 @@ class SliceScorer(Inferer):
             "polarity": polarity,
             "smoothing": smoothing,
             "symmetry": symmetry,
+            "reconstruction_share": reconstruction_share,
         }
 
     def __call__(

@@ -10,7 +10,7 @@ import ignite.distributed as idist
 from ignite.engine import Events
 
 from networks.scores import check_score_options
-from pipeline.calibration import calibration_file
+from pipeline.calibration import SCORE_SETTINGS, calibration_file
 from pipeline.cohort import channels_of, fingerprint_of_cohort, read_training_cohort
 from pipeline.configuration import create_run, made, parsed, settings_of, training_configuration
 from pipeline.errors import UsageError
@@ -119,7 +119,7 @@ def _check(parser: Any) -> None:
     if parser["noise"] not in parser["noises"]:
         raise UsageError(f"noise is {parser['noise']!r}; known are {', '.join(parser['noises'])}")
     try:
-        check_score_options(parser["polarity"], parser["smoothing"], parser["symmetry"])
+        check_score_options(*(parser[key] for key in SCORE_SETTINGS))
     except ValueError as error:
         raise UsageError(str(error)) from error
     for part in ("network_def", "objective", "preprocessing", "augmentation", "noises"):

@@ -117,11 +117,13 @@ def test_polarity_by_hand() -> None:
     assert polarised(residual, "dark").tolist() == [0, 3, 0]
     assert polarised(residual, "both").tolist() == [2, 3, 0]
     with pytest.raises(ValueError, match="0 or more"):
-        check_score_options("both", -1, 0)
+        check_score_options("both", -1, 0, 1)
     with pytest.raises(ValueError, match="bright, dark, both"):
-        check_score_options("light", 3, 0)
+        check_score_options("light", 3, 0, 1)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        check_score_options("both", 3, 1.5)
+        check_score_options("both", 3, 1.5, 1)
+    with pytest.raises(ValueError, match="reconstruction_share"):
+        check_score_options("both", 3, 1, -0.5)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.5])
@@ -132,6 +134,15 @@ def test_recommended_is_the_smoothed_residual_of_the_polarity(polarity: str, wei
     expected = {"bright": smooth.clip(min=0), "dark": (-smooth).clip(min=0), "both": np.abs(smooth)}[polarity]
     scores = score_slices(network, x, polarity=polarity, smoothing=weight)
     np.testing.assert_allclose(scores.recommended.numpy(), expected.mean(1, keepdims=True), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.8])
+def test_recommended_subtracts_a_share_of_the_reconstruction(share: float) -> None:
+    network, x = make_network(), make_slices()
+    scores = score_slices(network, x, polarity="bright", reconstruction_share=share)
+    expected = (x - share * scores.reconstruction).clamp(min=0).mean(1, keepdim=True)
+    torch.testing.assert_close(scores.recommended, expected)
+    torch.testing.assert_close(scores.rec, (x - scores.reconstruction).abs().mean(1, keepdim=True))
 
 
 def test_the_symmetric_part_by_hand() -> None:

@@ -183,7 +183,7 @@ def test_monais_own_command_trains_a_copy_of_the_bundle(cohort: Path, bank: Path
 
 
 def test_a_refused_setting_leaves_no_run_behind(cohort: Path, tmp_path: Path) -> None:
-    for setting in ("noise=foo", "polarity=brigth", "smoothing=-1", "symmetry=2", "size=70"):
+    for setting in ("noise=foo", "polarity=brigth", "smoothing=-1", "symmetry=2", "reconstruction_share=2", "size=70"):
         with pytest.raises(UsageError):
             train(cohort, tmp_path / "run", settings=[*SMALL, setting], device="cpu")
     assert not (tmp_path / "run").exists()
