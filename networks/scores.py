@@ -89,7 +89,7 @@ def score_slices(
     """Return the scores of slices (B, C, N, N): one pass through encoder and decoder, one back through the encoder.
 
     The KL of a slice depends on that slice only, so the gradient of the sum over the batch is that of each slice.
-    `rec` and `kl` are means over channels, `combined` their product. `recommended` is `recommend` of x - k g, with k the
+    `rec` and `kl` are means over channels, `combined` their product. `recommended` is `recommend` of x - k g, k the
     `reconstruction_share`: g has something of a lesion too, and all of g would take that from it.
     """
     check_score_options(polarity, smoothing, symmetry, reconstruction_share)

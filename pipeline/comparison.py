@@ -101,6 +101,8 @@ def _table(results: Sequence[tuple[float, dict[str, Any]]]) -> pd.DataFrame:
             single[-1]["slice_auroc"] = metrics["slices"][by]["auroc"]
     for score, values in results[0][1]["baselines"].items():
         single.append({"model": "no model", "score": score, **_numbers(values)})
+        if score == "intensity_same_path":
+            single[-1]["slice_auroc"] = results[0][1]["slices"]["max_intensity_same_path"]["auroc"]
     rows = pd.DataFrame(single)
     numbers = [column for column in rows.columns if column not in ("model", "score")]
     rows[numbers] = rows[numbers].astype(float)

@@ -163,7 +163,11 @@ def _case(entry: Entry, model: Model, scan_scores: Scorer, baselines: Baselines,
     np.savez(file, scores=scores.maps["recommended"][box], label=label[box])
 
     voxel_ml = float(abs(np.linalg.det(item["scan"].affine.numpy()[:3, :3]))) / 1000
-    annotated = np.moveaxis(label, scores.scan_axis, 0).sum((1, 2))[scores.slices["index"]]
+    in_slice = tuple(axis for axis in range(3) if axis != scores.scan_axis)
+    by_slice = {
+        "annotated_pixels": label.sum(in_slice)[scores.slices["index"]],
+        "max_intensity_same_path": maps["intensity_same_path"].max(in_slice)[scores.slices["index"]],
+    }
     images = volume_to_slices(item["image"].as_tensor(), model.settings["slice_axis"])
     brain = volume_to_slices(item["mask"].as_tensor(), model.settings["slice_axis"]).flatten(1).any(1)
     with torch.no_grad():
@@ -173,7 +177,7 @@ def _case(entry: Entry, model: Model, scan_scores: Scorer, baselines: Baselines,
         counts={name: count(volume[counted], label[counted]) for name, volume in maps.items()},
         lesion_ml=float(label.sum() * voxel_ml),
         outside=int(counted.size - counted.sum()),
-        slices=scores.slices.assign(case=_name(entry), annotated_pixels=annotated),
+        slices=scores.slices.assign(case=_name(entry), **by_slice),
         mu=mu.flatten(1).numpy().astype(np.float64),
         voxel_ml=voxel_ml,
     )

@@ -22,7 +22,7 @@ ANOMALOUS_PIXELS = 20
 FEWEST_CASES = 5
 """Below, neither intervals nor splits mean anything."""
 SCORES = (*MAPS, *BASELINES)
-SLICE_SCORES = ("elbo", "kl", "rec", "max_recommended")
+SLICE_SCORES = ("elbo", "kl", "rec", "max_recommended", "max_intensity_same_path")
 NO_LESIONS = "there are no annotated voxels, or no others"
 NOT_TRAINED = "not trained: at lambda = 1 nothing trains the variance"
 

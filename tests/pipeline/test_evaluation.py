@@ -77,6 +77,7 @@ def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path:
     metrics = evaluate(run, cohort, tmp_path, device="cpu")
     assert {"cohort", "split", "cases", "slices", "pixels", "baselines"} <= metrics.keys()
     assert {"elbo", "kl", "rec", "max_recommended", "kl_q95", "active_latents"} <= metrics["slices"].keys()
+    assert 0 <= metrics["slices"]["max_intensity_same_path"]["auroc"] <= 1
     assert set(metrics["pixels"]) == {"combined", "rec", "kl", "recommended"}
     keys = {
         "ap", "auroc_brain", "auroc_all", "best_dice", "dice_20_80", "dice_at_fpr", "ap_ci", "best_dice_ci",
