@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 from benchmarks.scans import write_datalist, write_scans
 from benchmarks.training import seconds
 from pipeline.calibration import load_calibration
+from pipeline.configuration import made, parsed
 from pipeline.familiarity import facts_of
 from pipeline.findings import find
 from pipeline.model import load_model
@@ -23,7 +24,7 @@ from pipeline.outputs import write_case
 from pipeline.prediction import predict
 from pipeline.reading import ReadCase
 from pipeline.scans import find_cases
-from pipeline.scoring import MAPS, SliceScorer, score_scan
+from pipeline.scoring import MAPS, score_scan
 from pipeline.training import train
 
 SHAPE = (240, 240, 155)
@@ -34,8 +35,9 @@ def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
     model = load_model(run, "cpu")
     calibration = load_calibration(run, model)
     assert calibration is not None
-    score_settings = {key: model.settings[key] for key in ("polarity", "reconstruction_share")}
-    scorer = SliceScorer(32, smoothing=model.smoothing, symmetry=model.symmetry, **score_settings)
+    parser = parsed(run / "configs" / "inference.yaml", bundle_root=str(run))
+    parser["model"] = model
+    scorer = made(parser, "inferer")
     case = find_cases([scan])[0]
     clock = [time.perf_counter()]
     np.asarray(nib.nifti1.Nifti1Image.from_filename(scan).dataobj)

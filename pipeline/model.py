@@ -38,6 +38,14 @@ class Model:
         return 0.0 if self.settings["slice_axis"] == "sagittal" else float(self.settings["symmetry"])
 
     @property
+    def reconstruction_share(self) -> float:
+        """Share of the reconstruction that `recommended` subtracts: all of it where dark lesions are looked for too.
+
+        What is left of a share stands out where the healthy brain itself is bright or dark, and its dark is darker.
+        """
+        return float(self.settings["reconstruction_share"]) if self.settings["polarity"] == "bright" else 1.0
+
+    @property
     def kl_is_trained(self) -> bool:
         """False for the context encoder: at lambda = 1 nothing trains the variance."""
         return self.settings["lambda"] < 1
