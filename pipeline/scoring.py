@@ -62,7 +62,7 @@ class SliceScorer(Inferer):
 
     def __init__(
         self,
-        batch_size: int = 32,
+        batch_size: int = 64,
         slice_axis: str = "axial",
         reconstruction: str = "l2",
         polarity: str = "both",
@@ -97,7 +97,7 @@ class SliceScorer(Inferer):
         """
         assert isinstance(network, CEVAE)
         device = next(network.parameters()).device
-        images = volume_to_slices(torch.as_tensor(inputs), self.slice_axis)
+        images = volume_to_slices(torch.as_tensor(inputs), self.slice_axis).contiguous()  # four times as fast to filter
         brain_share = volume_to_slices(torch.as_tensor(mask), self.slice_axis).mean((1, 2, 3))
         scored = torch.nonzero(brain_share > 0)[:, 0]
         volumes = torch.zeros(len(images), len(MAPS) + 1, *images.shape[2:])

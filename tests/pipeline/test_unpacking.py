@@ -118,7 +118,7 @@ def test_what_was_tampered_with_is_refused_and_named(packed: Path, tmp_path: Pat
         (replace("configs/train.yaml", b"transforms.BrainMaskd", b"theirs.Transform"), "preprocessing"),
         (replace("configs/train.yaml", b"_target_: networks.CEVAE\n", b"_target_: os.abort\n"), "network_def"),
         (replace("configs/train.yaml", b"size: 64", b"size: [1]"), "must be like"),
-        (replace("configs/inference.yaml", b"batch_size: 32", b'batch_size: "@evil"'), "plain value"),
+        (replace("configs/inference.yaml", b"batch_size: 64", b'batch_size: "@evil"'), "plain value"),
         (replace("configs/train.yaml", b"size: 64", b"size: !!python/object:os.abort"), "not a bundle|damaged"),
     ],
 )
