@@ -16,7 +16,6 @@ from monai.data import MetaTensor
 from benchmarks.scans import write_datalist, write_scans
 from benchmarks.training import seconds
 from pipeline.calibration import load_calibration
-from pipeline.configuration import made, parsed
 from pipeline.familiarity import facts_of
 from pipeline.findings import find
 from pipeline.model import load_model
@@ -24,7 +23,7 @@ from pipeline.outputs import write_case
 from pipeline.prediction import predict
 from pipeline.reading import ReadCase
 from pipeline.scans import find_cases
-from pipeline.scoring import MAPS, score_scan
+from pipeline.scoring import MAPS, inferer_of, score_scan
 from pipeline.training import train
 
 SHAPE = (240, 240, 155)
@@ -35,9 +34,7 @@ def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
     model = load_model(run, "cpu")
     calibration = load_calibration(run, model)
     assert calibration is not None
-    parser = parsed(run / "configs" / "inference.yaml", bundle_root=str(run))
-    parser["model"] = model
-    scorer = made(parser, "inferer")
+    scorer = inferer_of(model, run)
     case = find_cases([scan])[0]
     clock = [time.perf_counter()]
     np.asarray(nib.nifti1.Nifti1Image.from_filename(scan).dataobj)

@@ -20,6 +20,7 @@ def total_variation_filter(maps: torch.Tensor, weight: float) -> torch.Tensor:
     """
     if weight == 0:
         return maps
+    maps = maps.contiguous()  # slices that are views of a volume would take four times as long
     field = maps.new_zeros(2, *maps.shape)  # the dual: |field| <= weight, 0 along the last row and column
     last, t = field.clone(), 1.0
     for _ in range(math.ceil(ITERATIONS * weight)):

@@ -100,9 +100,8 @@ def _table(results: Sequence[tuple[float, dict[str, Any]]]) -> pd.DataFrame:
             by = {"rec": "rec", "kl": "kl", "combined": "elbo", "recommended": "max_recommended"}[score]
             single[-1]["slice_auroc"] = metrics["slices"][by]["auroc"]
     for score, values in results[0][1]["baselines"].items():
-        single.append({"model": "no model", "score": score, **_numbers(values)})
-        if score == "intensity_same_path":
-            single[-1]["slice_auroc"] = results[0][1]["slices"]["max_intensity_same_path"]["auroc"]
+        slice_auroc = results[0][1]["slices"].get(f"max_{score}", {}).get("auroc")
+        single.append({"model": "no model", "score": score, **_numbers(values), "slice_auroc": slice_auroc})
     rows = pd.DataFrame(single)
     numbers = [column for column in rows.columns if column not in ("model", "score")]
     rows[numbers] = rows[numbers].astype(float)

@@ -119,7 +119,7 @@ def _check(parser: Any) -> None:
     if parser["noise"] not in parser["noises"]:
         raise UsageError(f"noise is {parser['noise']!r}; known are {', '.join(parser['noises'])}")
     try:
-        check_score_options(*(parser[key] for key in SCORE_SETTINGS))
+        check_score_options(**{key: parser[key] for key in SCORE_SETTINGS})
     except ValueError as error:
         raise UsageError(str(error)) from error
     for part in ("network_def", "objective", "preprocessing", "augmentation", "noises"):
