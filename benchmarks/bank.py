@@ -11,8 +11,9 @@ from monai.transforms import Compose
 
 from benchmarks.scans import write_scans
 from benchmarks.training import seconds
-from pipeline.configuration import parsed, settings_of, training_configuration
-from pipeline.slice_bank import SliceBank
+from pipeline.cohorts import Entry
+from pipeline.model import load_configuration, settings_of, training_configuration
+from pipeline.training import SliceBank
 
 SCANS = 160
 SHAPE = (160, 192, 160)
@@ -20,12 +21,12 @@ SHAPE = (160, 192, 160)
 
 def run(repeats: int = 2) -> dict[str, Any]:
     """Return scans a second, and how long building takes over reading."""
-    parser = parsed(settings_of(training_configuration("train")))
+    parser = load_configuration(settings_of(training_configuration("train")))
     transform = Compose([parser.get_parsed_content("preprocessing"), parser.get_parsed_content("slice_selection")])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_scans(folder, SCANS, SHAPE)
-        entries = [{"image": str(file)} for file in files]
+        entries = [Entry((str(file),)) for file in files]
 
         def read() -> None:
             for file in files[:20]:

@@ -13,21 +13,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.calibration import BITS, Calibration, score_counts
-from pipeline.cohort import read_datalist
-from pipeline.metrics import bin_of
-from pipeline.model import load_model
-from pipeline.scoring import read_label, scan_scorer
+from pipeline.cohorts import read_datalist
+from pipeline.scans import Case, read_label
+from pipeline.scoring import bin_of, open_predictor
+from pipeline.scoring.calibration import BITS, Calibration, count_scores
 
 
 def counts_of(run: Path, datalist: Path, splits: list[str]) -> list[np.ndarray]:
-    """Return the `score_counts` of each scan of the splits that has no lesion."""
-    score = scan_scorer(load_model(run, "cpu"), run)
+    """Return the `count_scores` of each scan of the splits that has no lesion."""
+    predictor = open_predictor(run, "cpu", calibrated=False)
     counts = []
     for entry in [entry for split in splits for entry in read_datalist(datalist)[split]]:
-        _, scores = score(entry)
-        if "label" not in entry or not read_label(entry, scores.mask.shape).any():
-            counts.append(score_counts(scores.maps["recommended"][scores.mask]))
+        scores = predictor(predictor.read(Case("", entry))).scores
+        if entry.label is None or not read_label(entry).any():
+            counts.append(count_scores(scores.maps["recommended"][scores.mask]))
     return counts
 
 

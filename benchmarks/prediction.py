@@ -15,15 +15,10 @@ from monai.data import MetaTensor
 
 from benchmarks.scans import write_datalist, write_scans
 from benchmarks.training import seconds
-from pipeline.calibration import load_calibration
-from pipeline.familiarity import facts_of
-from pipeline.findings import find
-from pipeline.model import load_model
-from pipeline.outputs import write_case
 from pipeline.prediction import predict
-from pipeline.reading import ReadCase
+from pipeline.prediction.case_folder import write_case
 from pipeline.scans import find_cases
-from pipeline.scoring import MAPS, inferer_of, score_scan
+from pipeline.scoring import MAPS, open_predictor, score_scan
 from pipeline.training import train
 
 SHAPE = (240, 240, 155)
@@ -31,32 +26,29 @@ SHAPE = (240, 240, 155)
 
 def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
     """Return the seconds of each stage of one scan, one after another."""
-    model = load_model(run, "cpu")
-    calibration = load_calibration(run, model)
-    assert calibration is not None
-    scorer = inferer_of(model, run)
+    predictor = open_predictor(run, "cpu", fpr=0.01)
+    model, scorer = predictor.model, predictor.inferer
     case = find_cases([scan])[0]
     clock = [time.perf_counter()]
     np.asarray(nib.nifti1.Nifti1Image.from_filename(scan).dataobj)
     clock.append(time.perf_counter())
-    item = ReadCase(model.preprocessing, 1)(case)
+    item = predictor.read(case)
     clock.append(time.perf_counter())
     volumes, _ = scorer(item["image"].as_tensor(), model.network, item["mask"].as_tensor())
     clock.append(time.perf_counter())
     model.preprocessing.inverse({"image": MetaTensor(volumes).copy_meta_from(item["image"])})
     clock.append(time.perf_counter())
-    scores = score_scan(model, item, scorer)
+    score_scan(model, item, scorer)
     clock.append(time.perf_counter())
-    facts_of(item, scores, model.settings)
-    findings = find(scores.maps["recommended"], scores.mask, item["source"].affine, calibration, 0.01)
+    prediction = predictor(item)
     clock.append(time.perf_counter())
     folder.mkdir()
-    write_case(folder, "case", item["source"], scores, findings)
+    write_case(folder, "case", prediction)
     clock.append(time.perf_counter())
-    read, read_and_preprocess, score, invert, whole_score, find_, write = np.diff(clock).tolist()
+    read, read_and_preprocess, score, invert, whole_score, whole, write = np.diff(clock).tolist()
     return {
         "read": read, "preprocess": read_and_preprocess - read, "score": score, "invert": invert,
-        "mask and tables": whole_score - score - invert, "calibrate and find": find_, "write": write,
+        "mask and tables": whole_score - score - invert, "calibrate and find": whole - whole_score, "write": write,
     }  # fmt: skip
 
 
@@ -79,7 +71,7 @@ def images_of(case: Path) -> dict[str, nib.nifti1.Nifti1Image]:
 
 def run(repeats: int = 5) -> dict[str, Any]:
     """Return seconds: of the stages, of one scan, of a scan among 20, and of nibabel alone."""
-    with tempfile.TemporaryDirectory() as name, patch("pipeline.outputs.write_preview"):
+    with tempfile.TemporaryDirectory() as name, patch("pipeline.prediction.case_folder.write_preview"):
         folder = Path(name)
         (folder / "cohort").mkdir()
         (folder / "scans").mkdir()

@@ -19,8 +19,8 @@ import torch
 
 from networks import CEVAE, CEVAEObjective
 from networks.objective import kl_divergence, reconstruction_error
-from pipeline.configuration import made, parsed, settings_of, training_configuration
-from pipeline.slice_bank import BatchLoader, Slices
+from pipeline.model import build, load_configuration, settings_of, training_configuration
+from pipeline.training import BatchLoader, Slices
 
 BATCH = 64
 
@@ -53,10 +53,10 @@ def real_loop(folder: Path, slices: Slices, settings: list[str], device: str) ->
     # The handlers that log; those that validate and write checkpoints are not what is measured.
     logging_handlers = [h for h in content["train"]["handlers"] if "Table" in str(h) or "Board" in str(h)]
     content["train"]["handlers"] = logging_handlers
-    parser = parsed(content, bundle_root=str(folder), device=f"$torch.device('{device}')")
+    parser = load_configuration(content, bundle_root=str(folder), device=f"$torch.device('{device}')")
     parser["train::dataloader"] = BatchLoader(slices, BATCH, shuffle=True)
     parser["validate::dataloader"] = BatchLoader(slices, BATCH)
-    trainer = made(parser, "train::trainer")
+    trainer = build(parser, "train::trainer")
     trainer.state.max_epochs = 0
 
     def epoch() -> None:

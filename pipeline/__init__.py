@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.detector import AnomalyDetector
+    from pipeline.prediction.detector import AnomalyDetector
 
 __version__ = "0.1.0"
 __all__ = ["AnomalyDetector", "__version__"]
@@ -12,7 +12,7 @@ __all__ = ["AnomalyDetector", "__version__"]
 def __getattr__(name: str) -> Any:
     """Import what is heavy when it is asked for: the command line's --help is not to wait for it."""
     if name == "AnomalyDetector":
-        from pipeline.detector import AnomalyDetector
+        from pipeline.prediction.detector import AnomalyDetector
 
         return AnomalyDetector
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -44,7 +44,12 @@ def _quieten_libraries(verbose: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     level = logging.DEBUG if verbose else logging.INFO
     logging.getLogger("pipeline").setLevel(level if _is_first() else logging.ERROR)
-    for name in ("ignite", "monai", "pipeline.trainer.CEVAETrainer", "pipeline.trainer.CEVAEEvaluator"):
+    for name in (
+        "ignite",
+        "monai",
+        "pipeline.training.trainer.CEVAETrainer",
+        "pipeline.training.trainer.CEVAEEvaluator",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not verbose:
         warnings.simplefilter("ignore")
@@ -190,7 +195,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _phantom(options: argparse.Namespace) -> int:
-    from pipeline.phantom import make_phantom_cohort
+    from pipeline.cohorts import make_phantom_cohort
 
     try:
         datalist = make_phantom_cohort(Path(options.output), options.healthy, options.lesioned, options.seed)
@@ -201,7 +206,7 @@ def _phantom(options: argparse.Namespace) -> int:
 
 
 def _index(options: argparse.Namespace) -> int:
-    from pipeline.indexing import index_cohort
+    from pipeline.cohorts import index_cohort
 
     patterns = (options.image, options.label, options.mask)
     arguments = (options.layout, Path(options.output), options.modality, options.healthy, options.split, *patterns)
@@ -232,8 +237,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from pipeline.evaluation import evaluate
-    from pipeline.evaluation_page import summary_text
+    from pipeline.evaluation import evaluate, summary_text
 
     device = _checked_device(options.device)
     metrics = evaluate(options.model, options.data, options.output, options.split, device)
@@ -243,7 +247,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from pipeline.comparison import compare, markdown
+    from pipeline.evaluation import compare, markdown
 
     device = _checked_device(options.device)
     arguments = (options.lambdas, options.seeds, options.config, options.set, options.split, device)
@@ -253,7 +257,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _pack(options: argparse.Namespace) -> int:
-    from pipeline.packing import pack
+    from pipeline.model import pack
 
     file = pack(options.model, options.output, options.evaluation)
     print(f"{file} ({file.stat().st_size / 1e6:.1f} MB); next: python -m pipeline predict --model {file} ...")

@@ -4,10 +4,9 @@ import logging
 import time
 from pathlib import Path
 
+from pipeline.cohorts import make_phantom_cohort
 from pipeline.errors import UsageError
-from pipeline.evaluation import evaluate
-from pipeline.evaluation_page import summary_text
-from pipeline.phantom import make_phantom_cohort
+from pipeline.evaluation import evaluate, summary_text
 from pipeline.prediction import predict
 from pipeline.training import train
 

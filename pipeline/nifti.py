@@ -1,10 +1,14 @@
-"""NIfTI files that lie exactly on their scan."""
+"""NIfTI files: their names, how a slice of one is looked at, and files that lie exactly on their scan."""
 
+import re
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from isal.igzip import IGzipFile
+
+SUFFIXES = (".nii", ".nii.gz")
+"""Endings of a NIfTI file's name, in upper or lower case."""
 
 GEOMETRY = (
     "pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
@@ -42,3 +46,22 @@ def write(image: nib.nifti1.Nifti1Image, file: Path) -> None:
     """Write an image to .nii.gz. ISA-L compresses score maps as well as zlib in an eighth of its time."""
     with open(file, "wb") as stream, IGzipFile("", "wb", 1, stream, mtime=0) as compressed:
         image.to_stream(compressed)
+
+
+def stem_of(name: str) -> str:
+    """Return a file's name, or its path, without .nii or .nii.gz."""
+    return re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
+
+
+def voxel_ml(affine: np.ndarray) -> float:
+    """Return the volume of a voxel, ml, given the affine (4, 4) in mm."""
+    return float(abs(np.linalg.det(affine[:3, :3]))) / 1000
+
+
+def upright(volume: np.ndarray, affine: np.ndarray, scan_axis: int, index: int) -> np.ndarray:
+    """Return a slice of a volume as it is looked at: the patient's right at the left edge, front or top upwards."""
+    orientation = nib.orientations.io_orientation(affine)
+    whole = [slice(None)] * 3
+    whole[scan_axis] = slice(index, index + 1)  # a view: np.take copies, ten times slower
+    ras = nib.orientations.apply_orientation(volume[tuple(whole)], orientation)
+    return np.take(ras, 0, axis=int(orientation[scan_axis, 0]))[::-1].T[::-1]

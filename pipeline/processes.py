@@ -3,17 +3,20 @@
 torchrun --nproc_per_node 4 -m pipeline train --data DATALIST --output RUN
 """
 
+import functools
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-import ignite.distributed as idist
 import numpy as np
 import torch
+from torch import distributed
 
 T = TypeVar("T", Sequence[Any], np.ndarray)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @contextmanager
@@ -21,7 +24,7 @@ def joined_processes(device: str | None) -> Iterator[str | None]:
     """Join the processes that torchrun started, and give the device of this one: a GPU each, or all the CPU.
 
     Args:
-        device: as it was asked for; the GPU where there is one when None.
+        device: as it was asked for; the GPU if there is one when None.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
@@ -30,23 +33,51 @@ def joined_processes(device: str | None) -> Iterator[str | None]:
     if on_gpu:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    idist.initialize("nccl" if on_gpu else "gloo")
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield device
     finally:
-        # Of a model that outlives its process group gloo's threads go on, and abort Python at its end.
+        # If a model outlives its process group, gloo's threads abort Python at exit.
         gc.collect()
-        idist.finalize()
+        distributed.destroy_process_group()
 
 
-def mine(items: T) -> T:
+def rank() -> int:
+    """Return the number of this process, from 0 on."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    if world_size() > 1:
+        distributed.barrier()
+
+
+def first_process_only(function: Callable[P, R]) -> Callable[P, R | None]:
+    """Have a function run in the first process alone, while the others wait; there it returns None."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        result = function(*args, **kwargs) if rank() == 0 else None
+        barrier()
+        return result
+
+    return wrapped
+
+
+def share_of_process(items: T) -> T:
     """Return the share of this process: the shares of all are disjoint, and complete together."""
-    return items[idist.get_rank() :: idist.get_world_size()]
+    return items[rank() :: world_size()]
 
 
-def gathered(part: Any) -> list[Any]:
+def gather(part: Any) -> list[Any]:
     """Return the parts of all processes, in the order of their ranks, to each of them."""
-    parts = [part] * idist.get_world_size()
+    parts = [part] * world_size()
     if len(parts) > 1:
-        torch.distributed.all_gather_object(parts, part)
+        distributed.all_gather_object(parts, part)
     return parts

@@ -9,8 +9,8 @@ from helpers import SMALL
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
-from pipeline.phantom import make_phantom_cohort
-from pipeline.training import train
+from pipeline.cohorts.phantom import make_phantom_cohort
+from pipeline.training.run import train
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 """Real scans beside the checkout; tests that need them skip where they are missing."""

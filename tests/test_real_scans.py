@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers import SMALL
 
-from pipeline.cohort import read_datalist
-from pipeline.evaluation import evaluate
-from pipeline.prediction import predict
-from pipeline.training import train
+from pipeline.cohorts.datalist import read_datalist
+from pipeline.evaluation.run import evaluate
+from pipeline.prediction.evaluator import predict
+from pipeline.training.run import train
 from transforms import BrainMask
 
 
@@ -28,8 +28,8 @@ def test_healthy_volumes_go_the_whole_way_on_their_own_grid(real_data: Callable[
     datalist = few(real_data("ixi_t1"), tmp_path, training=2, validation=1)
     run = train(datalist, tmp_path / "run", settings=SMALL, device="cpu")
     (entry,) = read_datalist(datalist)["validation"]
-    (result,) = predict(run, [entry["image"]], tmp_path / "out", [entry["mask"]], device="cpu")
-    scan = nib.nifti1.Nifti1Image.from_filename(entry["image"])
+    (result,) = predict(run, [entry.images[0]], tmp_path / "out", [str(entry.mask)], device="cpu")
+    scan = nib.nifti1.Nifti1Image.from_filename(entry.images[0])
     assert nib.orientations.aff2axcodes(scan.affine) == ("P", "S", "R")
     for name in ("combined", "rec", "kl", "recommended", "image"):
         image = nib.nifti1.Nifti1Image.from_filename(tmp_path / "out" / result.case / f"{result.case}_{name}.nii.gz")
@@ -53,6 +53,6 @@ def test_scans_with_and_without_skull_are_told_apart(
 ) -> None:
     entries = [entry for entries in read_datalist(real_data(name)).values() for entry in entries][:20]
     for entry in entries:
-        scan = nib.nifti1.Nifti1Image.from_filename(entry["image"])
+        scan = nib.nifti1.Nifti1Image.from_filename(entry.images[0])
         spacing = np.asarray(scan.header.get_zooms()[:3])
-        assert BrainMask().is_stripped(np.asarray(scan.dataobj), spacing) is stripped, entry["image"]
+        assert BrainMask().is_stripped(np.asarray(scan.dataobj), spacing) is stripped, entry.images[0]

@@ -9,7 +9,7 @@ import pytest
 from helpers import SMALL, ball, save_scan
 
 from pipeline import __version__
-from pipeline.cohort import read_datalist
+from pipeline.cohorts.datalist import read_datalist
 from pipeline.command_line import main
 
 

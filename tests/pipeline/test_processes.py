@@ -16,25 +16,25 @@ import torch
 from helpers import SMALL, ball, save_scan
 
 from networks import CEVAE, CEVAEObjective
-from pipeline.prediction import predict
-from pipeline.processes import gathered, joined_processes, mine
+from pipeline.prediction.evaluator import predict
+from pipeline.processes import gather, joined_processes, share_of_process
 
 WORKER = """
 import sys, torch, ignite.distributed as idist
 from networks import CEVAE, CEVAEObjective
-from pipeline.processes import gathered, joined_processes, mine
+from pipeline.processes import gather, joined_processes, share_of_process
 from torch.nn.parallel import DistributedDataParallel
 
 def work():
     x, x_noisy, z = torch.load(sys.argv[1], weights_only=True)
     torch.manual_seed(0)
     objective = CEVAEObjective(CEVAE(64, 1, (4, 4, 8, 8), 8), ce_weight=float(sys.argv[3]))
-    rows = mine(list(range(len(x))))
+    rows = share_of_process(list(range(len(x))))
     torch.randn_like = lambda _: z[rows]
     shared = DistributedDataParallel(objective)
     terms = shared(x[rows], x_noisy[rows])
     (terms.loss.sum() * (idist.get_world_size() / len(x))).backward()
-    everyone = gathered(rows)
+    everyone = gather(rows)
     if idist.get_rank() == 0:
         torch.save({"rows": everyone, "gradient": [p.grad for p in objective.parameters()]}, sys.argv[2])
 
@@ -78,8 +78,8 @@ def test_the_averaged_gradient_is_that_of_one_process(tmp_path: Path, weight: fl
 def test_without_torchrun_there_is_one_process() -> None:
     with joined_processes("cpu") as device:
         assert device == "cpu"
-        assert mine([1, 2, 3]) == [1, 2, 3]
-        assert gathered("all") == ["all"]
+        assert share_of_process([1, 2, 3]) == [1, 2, 3]
+        assert gather("all") == ["all"]
 
 
 def test_two_processes_train_one_model(cohort: Path, tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""Cohorts: datalists, the layouts of downloaded cohorts, and phantoms."""
+
+from pipeline.cohorts.datalist import (
+    Entry,
+    Item,
+    channels_of,
+    files_of,
+    fingerprint_of_cohort,
+    read_datalist,
+    read_training_cohort,
+)
+from pipeline.cohorts.indexing import index_cohort
+from pipeline.cohorts.phantom import make_phantom_cohort
+
+__all__ = [
+    "Entry",
+    "Item",
+    "channels_of",
+    "files_of",
+    "fingerprint_of_cohort",
+    "index_cohort",
+    "make_phantom_cohort",
+    "read_datalist",
+    "read_training_cohort",
+]

@@ -1,0 +1,110 @@
+"""Layouts: where the scans of downloaded cohorts lie, as one table of patterns.
+
+A pattern is a path below the cohort's folder, with or without .nii or .nii.gz (it fits both), in upper or lower case.
+In it
+
+    *  **/         stand for a part of a name, and for any folders or none
+    {case}         is the case's name: found by the scan's pattern, known in those of its mask and label
+    {modality}     is the sequence, as the layout spells it
+    {folder}       is the scan's folder, {parent} the one above it, both with a slash at the end
+    {name}         is the scan's file name, {start} its part before the last underscore
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Patterns of scans, masks and labels, the best first."""
+
+    image: tuple[str, ...]
+    modalities: tuple[str, ...] = ()  # the default first, then what stands in where a cohort has none; empty: any
+    mask: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    labelled: bool = False  # every case should have a label
+    not_scans: tuple[str, ...] = ()  # what the scans' patterns would fit as well
+    volumes: bool = False  # a scan is a 4D file, with the sequences in the order of `modalities`
+    case: str = "[^/]+"  # regular expression of {case}
+
+    def scans(self, modality: str) -> list[str]:
+        """Return the patterns of the scans of a sequence."""
+        return [pattern.replace("{modality}", modality) for pattern in self.image]
+
+
+def _beside(ends: Sequence[str], folder: str) -> tuple[str, ...]:
+    """Return patterns of what lies beside its scan with an ending, or in a folder of its own with or without one."""
+    places = {"{folder}": ends, f"{{folder}}{folder}/": (*ends, ""), f"{{parent}}{folder}/": (*ends, "")}
+    return tuple(place + name + end for place in places for name in ("{name}", "{start}") for end in places[place])
+
+
+MASKS = ("_mask", "_brain_mask", "_bet_mask", "_bet", "_brain")
+LABELS = ("_lesion", "_lesion_mask", "_label", "_seg")
+LAYOUTS = {
+    "folder": Layout(
+        ("{case}_{modality}", "{case}-{modality}"),  # without --modality: {case}, that is every file
+        mask=_beside(MASKS, "masks"),
+        label=_beside(LABELS, "labels"),
+        not_scans=("**/masks/**", "**/labels/**", *(f"**/*{end}" for end in MASKS + LABELS)),
+        case=".+",  # with the folders, so that scans of one name in several folders are several cases
+    ),
+    "bids": Layout(
+        ("sub-*/**/anat/{case}_*{modality}",),
+        ("T2w", "FLAIR", "T1w"),
+        mask=("derivatives/**/{start}_desc-brain_mask", "derivatives/**/{case}_desc-brain_mask"),
+        label=tuple(f"derivatives/**/{{case}}_{end}" for end in ("label-lesion_mask", "desc-lesion_mask", "*lesion*")),
+        case="sub-[^_/]+(?:_ses-[^_/]+)?",
+    ),
+    "brats2017": Layout(
+        ("**/{case}/{case}_{modality}",), ("t2", "flair", "t1", "t1ce"), label=("**/{case}/{case}_seg",), labelled=True
+    ),
+    "isles2015": Layout(
+        ("**/{case}/VSD.Brain*.MR_{modality}.*/VSD.Brain*.MR_{modality}.*",),
+        ("T2", "Flair", "T1", "DWI"),
+        label=("**/{case}/VSD.Brain*.OT.*/VSD.Brain*.OT.*",),
+        labelled=True,
+    ),
+    "hcp": Layout(
+        ("**/{case}/T1w/{modality}_acpc_dc_restore_brain",), ("T2w", "T1w"), mask=("**/{case}/T1w/brainmask_fs",)
+    ),
+    "ixi": Layout(
+        ("**/{case}-{modality}", "**/{case}_{modality}"),
+        ("T2", "T1", "PD", "MRA"),
+        mask=("**/masks/{name}", *(f"**/{name}{end}" for name in ("{name}", "{case}") for end in MASKS)),
+        not_scans=("**/masks/**",),
+    ),
+    "msd": Layout(
+        ("**/imagesTr/{case}",),
+        ("FLAIR", "T1w", "T1gd", "T2w"),
+        label=("**/labelsTr/{case}",),
+        labelled=True,
+        volumes=True,
+    ),
+}
+
+TOKENS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+TOKENS |= dict.fromkeys(("{case}", "{folder}", "{parent}", "{name}", "{start}"), ".*")
+"""What stands for something in a pattern, and the regular expression of what it may be."""
+TOKEN = re.compile("(" + "|".join(map(re.escape, TOKENS)) + ")")
+
+
+def plain(modality: str) -> str:
+    """Return a sequence's name in lower case, T2w the same as T2."""
+    return modality.lower().removesuffix("w")
+
+
+def without_suffix(pattern: str) -> str:
+    """Return a pattern, or a path, without .nii, .nii.gz or .nii* at its end."""
+    return re.sub(r"\.nii(\.gz|\*)?$", "", pattern)
+
+
+def expression_of(pattern: str, known: Mapping[str, str] | None = None) -> str:
+    """Return a pattern as a regular expression of stems, given the texts of placeholders."""
+    meaning = TOKENS | {token: re.escape(text) for token, text in (known or {}).items()}
+    return "".join(meaning.get(token, re.escape(token)) for token in TOKEN.split(without_suffix(pattern)))
+
+
+def matches(expression: str, stems: Iterable[str]) -> list[re.Match[str]]:
+    compiled = re.compile(expression, re.IGNORECASE)
+    return [match for stem in stems if (match := compiled.fullmatch(stem))]

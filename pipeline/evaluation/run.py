@@ -1,0 +1,213 @@
+"""Evaluation: a model's scores against annotated lesions, beside baselines without a model.
+
+The story of `evaluate`: each annotated scan is scored once, in two threads, and its voxels are counted into histograms
+(metrics.py); the map of `recommended` waits on disk for the threshold that the lesion-wise figures need (lesions.py).
+"""
+
+import json
+import logging
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from pipeline.cohorts import Entry, fingerprint_of_cohort, read_datalist
+from pipeline.errors import UsageError, reason_of
+from pipeline.evaluation.baselines import BASELINES, Baselines
+from pipeline.evaluation.lesions import lesion_metrics, lesions_of
+from pipeline.evaluation.metrics import count_scores
+from pipeline.evaluation.page import write_page
+from pipeline.evaluation.totals import CaseCounts, Totals, baseline_metrics, model_metrics, slice_metrics, verdict
+from pipeline.files import written_aside
+from pipeline.model import open_model
+from pipeline.nifti import stem_of, upright, voxel_ml
+from pipeline.scans import Case, read_label
+from pipeline.scoring import MAPS, Predictor, open_predictor
+from transforms import volume_to_slices
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    output: str | Path,
+    split: str = "test",
+    device: str | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score the annotated scans of a split, and write metrics.json, the tables, the figures and evaluation.html.
+
+    Args:
+        model: the directory that training wrote, or a zip of `pack`.
+        data: the datalist; its training scans serve the voxelwise baseline.
+        output: folder of what is written.
+        split: the split whose scans are scored; those without `label` are left out and named.
+        device: where to compute; the GPU where there is one when None.
+        seed: of the bootstrap and of the splits.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UsageError: where the model or the split cannot be used.
+    """
+    splits = read_datalist(data)
+    if split not in splits:
+        raise UsageError(f"{data}: it has no split `{split}`; its splits are {', '.join(splits)}")
+    entries = [entry for entry in splits[split] if entry.label is not None]
+    unlabelled = [_name(entry) for entry in splits[split] if entry.label is None]
+    if not entries:
+        raise UsageError(f"{data}: no scan of `{split}` has a `label` to compare with")
+    if unlabelled:
+        logger.warning("left out, for they have no label: %s", ", ".join(unlabelled))
+    folder = Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: the output folder cannot be made ({error.strerror})") from error
+    with open_model(model) as run:
+        predictor = open_predictor(run, device)
+    trained = predictor.model
+    baselines = Baselines(splits.get("training", []), trained)
+    totals, rows, slices, failed = Totals(len(entries), seed, predictor.threshold), [], [], {}
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps:
+
+        def work(number: int) -> CaseCounts | str:
+            try:
+                return _score_case(entries[number], predictor, baselines, Path(maps) / f"{number}.npz")
+            except Exception as error:  # whatever is wrong with one scan, the others go on
+                return reason_of(error)
+
+        with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            cases = _few_ahead(pool, work, len(entries))
+            for number, case in enumerate(tqdm(cases, "evaluating", len(entries), unit="scan", disable=None)):
+                if isinstance(case, str):
+                    failed[entries[number].images[0]] = case
+                    logger.error("failed: %s: %s", entries[number].images[0], case)
+                    continue
+                rows.append({"number": number, **totals.add(number, case)})
+                slices.append(case.slices)
+        if not rows:
+            raise UsageError(f"{data}: none of the {len(entries)} scans of `{split}` could be scored")
+        table = pd.DataFrame(rows)
+        lesions = _lesion_wise(totals.pooled["recommended"].best_threshold(), table, Path(maps))
+
+    table.drop(columns=["number", "voxel_ml"]).to_csv(folder / "cases.csv", index=False)
+    slice_table = pd.concat(slices, ignore_index=True)
+    slice_table.to_csv(folder / "slices.csv", index=False)
+    metrics: dict[str, Any] = {
+        "cohort": Path(data).absolute().parent.name,
+        "split": split,
+        "model": trained.fingerprint,
+        "data": fingerprint_of_cohort(splits[split]),
+        "cases": len(rows),
+        "without_label": unlabelled,
+        "failed": failed,
+        "slices": slice_metrics(slice_table, totals, trained.kl_is_trained),
+        "pixels": {name: model_metrics(totals, name, trained.kl_is_trained) for name in MAPS},
+        "baselines": {name: baseline_metrics(totals, name, baselines) for name in BASELINES},
+        "lesions": lesions,
+    }
+    metrics["verdict"] = verdict(metrics)
+    flat = {**metrics["pixels"], **metrics["baselines"]}
+    pd.DataFrame.from_dict(flat, orient="index").rename_axis("score").to_csv(folder / "metrics.csv")
+    write_page(folder, metrics, totals.pooled, slice_table, _gallery(entries, table, predictor))
+    with written_aside(folder / "metrics.json") as partial:
+        partial.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+    return metrics
+
+
+def _few_ahead(
+    pool: ThreadPoolExecutor, work: Callable[[int], CaseCounts | str], number: int
+) -> Iterator[CaseCounts | str]:
+    """Yield the results of work(0), work(1), ... in order, with no more than a few under way or waiting."""
+    waiting: deque[Future[CaseCounts | str]] = deque()
+    for i in range(number):
+        waiting.append(pool.submit(work, i))
+        if len(waiting) > 4:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _name(entry: Entry) -> str:
+    return stem_of(Path(entry.images[0]).name)
+
+
+def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: Path) -> CaseCounts:
+    """Score one scan, and leave its `recommended` and label, cut to the brain, in a file."""
+    model, item = predictor.model, predictor.read(Case("", entry))
+    scores, label = predictor(item).scores, read_label(entry)
+    counted = scores.mask | label
+    maps = {**scores.maps, **baselines(item)}
+    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(counted))
+    np.savez(file, scores=scores.maps["recommended"][box], label=label[box])
+
+    volume_ml = voxel_ml(item["scan"].affine.numpy())
+    in_slice = tuple(axis for axis in range(3) if axis != scores.scan_axis)
+    by_slice = {
+        "annotated_pixels": label.sum(in_slice)[scores.slices["index"]],
+        "max_intensity_same_path": maps["intensity_same_path"].max(in_slice)[scores.slices["index"]],
+    }
+    images = volume_to_slices(item["image"].as_tensor(), model.settings["slice_axis"])
+    brain = volume_to_slices(item["mask"].as_tensor(), model.settings["slice_axis"]).flatten(1).any(1)
+    with torch.no_grad():
+        mu = torch.cat([model.network.encode(x.to(model.device))[0].cpu() for x in images[brain].split(32)])
+    return CaseCounts(
+        name=_name(entry),
+        counts={name: count_scores(volume[counted], label[counted]) for name, volume in maps.items()},
+        lesion_ml=float(label.sum() * volume_ml),
+        outside=int(counted.size - counted.sum()),
+        slices=scores.slices.assign(case=_name(entry), **by_slice),
+        mu=mu.flatten(1).numpy().astype(np.float64),
+        voxel_ml=volume_ml,
+    )
+
+
+def _lesion_wise(threshold: float, table: pd.DataFrame, maps: Path) -> dict[str, Any]:
+    """Return the lesion-wise metrics at a threshold, and add each case's to the table."""
+    lesions, false_positives = [], []
+    for row in table.to_dict("records"):
+        with np.load(maps / f"{row['number']}.npz") as kept:
+            found, false = lesions_of(kept["scores"], kept["label"], threshold, row["voxel_ml"])
+        lesions.append(found)
+        false_positives.append(false)
+    table["lesions"] = [len(found) for found in lesions]
+    table["lesions_hit"] = [int(found["hit"].sum()) for found in lesions]
+    table["false_positives"] = false_positives
+    return lesion_metrics(pd.concat(lesions, ignore_index=True), false_positives, threshold)
+
+
+def _gallery(entries: Sequence[Entry], table: pd.DataFrame, predictor: Predictor) -> dict[str, dict[str, Any]]:
+    """Return, for the best, median and worst case, a slice with its reconstruction, label and scores."""
+    ranked = (
+        table.dropna(subset="recommended_ap").sort_values("recommended_ap") if "recommended_ap" in table else table[:0]
+    )
+    chosen = {"best": -1, "median": len(ranked) // 2, "worst": 0} if len(ranked) else {}
+    rows = {}
+    for title, position in chosen.items():
+        row = ranked.iloc[position]
+        entry = entries[int(row["number"])]
+        item = predictor.read(Case("", entry))
+        scores, label = predictor(item).scores, read_label(entry)
+        index = int(np.moveaxis(label, scores.scan_axis, 0).sum((1, 2)).argmax())
+        volumes = {
+            "input": item["scan"][0].numpy(),
+            "reconstruction": np.where(scores.mask, scores.reconstruction, scores.reconstruction[scores.mask].min()),
+            "annotation": label,
+            **scores.maps,
+        }
+        rows[f"{title}: {row['case']} (AP {row['recommended_ap']:.2f})"] = {
+            name: upright(volume, item["scan"].affine.numpy(), scores.scan_axis, index)
+            for name, volume in volumes.items()
+        }
+    return rows

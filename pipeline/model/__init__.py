@@ -1,0 +1,28 @@
+"""The model: the folder of a run, its settings, the trained network, and its way into one file and back."""
+
+from pipeline.model.configuration import (
+    BUNDLE,
+    build,
+    load_configuration,
+    settings_of,
+    training_configuration,
+    with_settings,
+)
+from pipeline.model.packing import pack
+from pipeline.model.run import Run
+from pipeline.model.trained import Model, load_model
+from pipeline.model.unpacking import open_model
+
+__all__ = [
+    "BUNDLE",
+    "Model",
+    "Run",
+    "build",
+    "load_configuration",
+    "load_model",
+    "open_model",
+    "pack",
+    "settings_of",
+    "training_configuration",
+    "with_settings",
+]

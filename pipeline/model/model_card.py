@@ -1,0 +1,97 @@
+"""The model card: docs/README.md of a packed bundle, in the form of MONAI's model zoo."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.model.configuration import BUNDLE
+from pipeline.model.run import Run
+
+TOLD = (
+    "size", "field_of_view", "slice_axis", "normalisation", "lambda", "reconstruction", "noise", "features",
+    "latent_channels", "epochs", "batch_size", "learning_rate", "precision", "polarity", "smoothing", "symmetry",
+    "reconstruction_share", "seed",
+)  # fmt: skip
+"""Settings that stand in the card."""
+
+
+COMMANDS = """\
+## MONAI Bundle Commands
+
+From the folder that the zip was unpacked to, or from elsewhere with its path for `.` and before `configs`. These
+commands run the code of the bundle: use them with bundles that you trust.
+
+#### Execute inference
+
+    python -m monai.bundle run --config_file configs/inference.yaml --bundle_root . --dataset_dir SCANS --output_dir OUT
+
+#### Execute evaluation
+
+    python -m monai.bundle run --config_file configs/evaluate.yaml --bundle_root . \\
+        --dataset_dir DATALIST --output_dir OUT
+
+#### Execute training
+
+In another copy of the folder, without `models/`:
+
+    python -m monai.bundle run --config_file configs/train.yaml --bundle_root . --dataset_dir DATALIST
+"""
+
+
+def model_card(run: Path, metadata: dict[str, Any], evaluations: list[dict[str, Any]]) -> str:
+    """Return the card of a run: the bundle's own text with what this model was trained on and how well it did.
+
+    Args:
+        run: the directory that training wrote.
+        metadata: of the packed bundle.
+        evaluations: contents of metrics.json.
+    """
+    text = (BUNDLE / "docs" / "README.md").read_text(encoding="utf-8")
+    start, end = text.index("## Data\n"), text.index("# References")
+    settings = Run(run).settings
+    cohort = metadata["training_cohort"]
+    scans = [
+        f"{cohort[split]['scans']} scans ({cohort[split]['slices']} slices) {purpose}"
+        for split, purpose in (("training", "to train on"), ("validation", "held out"))
+        if split in cohort
+    ]
+    packages = metadata["required_packages_version"]
+    lacking = [f"`{name}`" for name, version in packages.items() if not version]
+    parts = [
+        "## Data\n",
+        f"- Target: anomalies of the brain\n- Modality: {cohort.get('modality', 'MR')}, "
+        f"{settings['channels']} channel(s)\n- Scans: {', '.join(scans) or 'not recorded'}, taken as healthy\n",
+        "## Training configuration\n",
+        _table(["setting", "value"], [[f"`{key}`", str(settings[key])] for key in TOLD if key in settings]),
+        "### Input\n",
+        f"Slices (B, {settings['channels']}, {settings['size']}, {settings['size']}) over "
+        f"{settings['field_of_view']} mm, in RAS orientation, normalised inside the brain mask.\n",
+        "### Output\n",
+        "Reconstructions of the same shape. From them and from the gradient of the KL divergence come the maps `rec`, "
+        "`kl`, `combined` and `recommended`.\n",
+        "## Performance\n",
+        *(_performance(metrics) for metrics in evaluations),
+        *(["Not evaluated on annotated scans.\n"] if not evaluations else []),
+        "## What it needs\n",
+        "`pip install -r requirements.txt`"
+        + (f", and these packages, which are no installed ones: {', '.join(lacking)}" if lacking else "")
+        + ". `sha256sum --check SHA256SUMS` tells whether all files are as they were packed.\n",
+        COMMANDS,
+    ]
+    return text[:start] + "\n".join(parts) + "\n" + text[end:]
+
+
+def _performance(metrics: dict[str, Any]) -> str:
+    columns = ["ap", "auroc_brain", "best_dice", "dice_20_80", "dice_at_fpr"]
+    scores = metrics["pixels"] | {f"{name} (no model)": values for name, values in metrics["baselines"].items()}
+    rows = [[name, *(_number(values.get(key)) for key in columns)] for name, values in scores.items()]
+    title = f"{metrics['cohort']}, {metrics['split']}: {metrics['cases']} scans, voxels inside the brain.\n\n"
+    return title + _table(["score", *columns], rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *cells]) + "\n"

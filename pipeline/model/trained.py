@@ -1,0 +1,90 @@
+"""A trained model: its network and all that was fixed when it was trained."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms import Compose
+
+from networks import CEVAE
+from pipeline.errors import UsageError, reason_of
+from pipeline.files import sha256_of
+from pipeline.model.configuration import load_configuration
+from pipeline.model.run import Run
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained ceVAE with the preprocessing and the settings that it was trained with."""
+
+    network: CEVAE
+    preprocessing: Compose
+    settings: dict[str, Any]
+    device: torch.device
+    fingerprint: str
+    """SHA-256 of the weights' file."""
+    name: str = ""
+    """Name of the run's directory."""
+
+    @property
+    def smoothing(self) -> float:
+        """Weight of the total variation filter of `recommended`, pixels on the network's grid."""
+        return float(self.settings["smoothing"] * self.settings["size"] / self.settings["field_of_view"])
+
+    @property
+    def symmetry(self) -> float:
+        """Share of the symmetric part that `recommended` leaves out: a sagittal slice has no other side."""
+        return 0.0 if self.settings["slice_axis"] == "sagittal" else float(self.settings["symmetry"])
+
+    @property
+    def reconstruction_share(self) -> float:
+        """Share of the reconstruction that `recommended` subtracts: all of it where dark lesions are looked for too.
+
+        What is left of a share stands out where the healthy brain itself is bright or dark, and its dark is darker.
+        """
+        return float(self.settings["reconstruction_share"]) if self.settings["polarity"] == "bright" else 1.0
+
+    @property
+    def kl_is_trained(self) -> bool:
+        """False for the context encoder: at lambda = 1 nothing trains the variance."""
+        return self.settings["lambda"] < 1
+
+
+def load_model(run: str | Path, device: str | torch.device | None = None) -> Model:
+    """Return the model of a run.
+
+    Args:
+        run: the directory that training wrote.
+        device: where to compute; the GPU where there is one when None.
+
+    Raises:
+        UsageError: where the directory is not a run, its training has not ended, or its weights do not fit.
+    """
+    folder = Run(Path(run))
+    configuration, weights = folder.training_configuration, folder.weights
+    if not configuration.is_file():
+        raise UsageError(f"{run}: not a model; give the directory that `train --output` wrote")
+    if not weights.is_file():
+        raise UsageError(f"{run}: it has no weights yet (models/model.pt); let its training end, see `train --resume`")
+    parser = load_configuration(configuration, bundle_root=str(run))
+    chosen = torch.device(device) if device is not None else parser.get_parsed_content("device")
+    try:
+        network = parser.get_parsed_content("network_def")
+        preprocessing = parser.get_parsed_content("preprocessing")
+    except Exception as error:  # whatever the constructors make of foreign or huge values
+        raise UsageError(f"{configuration}: no model can be made of it ({reason_of(error)[:200]})") from error
+    try:
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
+        raise UsageError(f"{weights}: not the weights of this model ({reason_of(error)[:200]})") from error
+    network.to(chosen).eval().requires_grad_(False)
+    settings = folder.settings
+    if folder.weight_settings.is_file():
+        for key, value in json.loads(folder.weight_settings.read_text(encoding="utf-8")).items():
+            if settings[key] != value:
+                raise UsageError(
+                    f"{weights}: trained with {key} = {value}, but configs/train.yaml says {settings[key]}"
+                )
+    return Model(network, preprocessing, settings, chosen, sha256_of(weights), folder.root.absolute().name)

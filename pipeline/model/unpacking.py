@@ -1,0 +1,143 @@
+"""A model from wherever it is: a run's directory, or a packed bundle, of which only values are read and no code."""
+
+import json
+import logging
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from pipeline.errors import UsageError
+from pipeline.model.configuration import BUNDLE, settings_of, with_settings
+from pipeline.model.packing import FORMAT, SUMS
+from pipeline.model.run import Run
+
+logger = logging.getLogger(__name__)
+
+LARGEST = 4 << 30
+"""Bytes that a bundle may have when it is unpacked."""
+
+MOST_FILES = 1000
+
+READ = ("models/model.pt", "models/model.json", "models/calibration.json")
+"""Files that are taken as they are; of the configurations only the plain values are."""
+
+PLACES = {"bundle_root", "dataset_dir", "bank_dir", "mask_dir", "output_dir", "overwrite", "device", "imports"}
+"""Keys that belong to the machine, not to the model."""
+
+PARTS = {"train.yaml": ("preprocessing", "network_def"), "inference.yaml": ("inferer",)}
+"""What prediction is built of: a bundle in which these are others than here holds code of its own."""
+
+
+@contextmanager
+def open_model(model: str | Path) -> Iterator[Path]:
+    """Give the run's directory of a model: its own, or one made of a packed bundle for as long as it is needed.
+
+    Of a zip only the weights and plain values are read; the code that runs is the installed one.
+
+    Args:
+        model: the directory that training wrote, or the zip that `pack` wrote.
+
+    Raises:
+        UsageError: where a zip is damaged, changed, of a newer format, unsafe, or needs code of its own.
+    """
+    model = Path(model)
+    if not model.is_file():
+        yield model
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / model.stem
+        _unpack(model, run)
+        yield run
+
+
+def _unpack(file: Path, run: Path) -> None:
+    """Make a run of the zip's weights and values, and of the installed bundle."""
+    content = _checked(file)
+    try:
+        metadata = json.loads(content["configs/metadata.json"])
+        newer = metadata["cevae_format"] > FORMAT
+        packed = {name: _plain(content[f"configs/{name}"]) for name in PARTS}
+    except (KeyError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise UsageError(f"{file}: not a bundle that `pack` wrote, or damaged; copy it again") from error
+    if newer:
+        raise UsageError(f"{file}: packed by a newer version ({metadata.get('version')}) of this program; update it")
+    texts = {}
+    for name, settings in packed.items():
+        text = (BUNDLE / "configs" / name).read_text(encoding="utf-8")
+        ours = settings_of(text)
+        for part in PARTS[name]:
+            if settings.get(part) != ours[part]:
+                raise UsageError(
+                    f"{file}: its `{part}` is not this program's; unzip it and give its folder if you trust its code"
+                )
+        values = {key: settings[key] for key in ours if key in settings and key not in PLACES and _is_plain(ours[key])}
+        wrong = [key for key, value in values.items() if not _is_plain(value)]
+        if wrong:
+            raise UsageError(f"{file}: `{wrong[0]}` must be a plain value, not code")
+        try:
+            texts[name] = with_settings(text, values)
+        except UsageError as error:
+            raise UsageError(f"{file}: {error}") from error
+    folder = Run(run)
+    folder.create(texts["train.yaml"])
+    folder.inference_configuration.write_text(texts["inference.yaml"], encoding="utf-8")
+    for name in READ:
+        if name in content:
+            (run / name).write_bytes(content[name])
+
+
+def _plain(data: bytes) -> dict[str, Any]:
+    settings = yaml.safe_load(data)
+    return dict(settings.items())
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is none that MONAI would look up, run or build."""
+    if isinstance(value, dict):
+        return "_target_" not in value and all(isinstance(key, str) and _is_plain(value[key]) for key in value)
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return not (isinstance(value, str) and any(sign in value for sign in "$@%"))
+
+
+def _checked(file: Path) -> dict[str, bytes]:
+    """Return the contents of a zip whose every file is the one that was packed."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            _refuse_unsafe(file, entries)
+            content = {entry.filename: archive.read(entry) for entry in entries}
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UsageError(f"{file}: not a model, and no whole zip file; give what `train` or `pack` wrote") from error
+    try:
+        lines = [line.split("  ", 1) for line in content.pop(SUMS).decode().splitlines()]
+        packed = {name: digest for digest, name in lines}
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{file}: not a bundle that `pack` wrote, for it has no {SUMS}") from error
+    for name in sorted(packed.keys() | content.keys()):
+        if name not in content:
+            raise UsageError(f"{file}: {name} is missing in it; copy it again")
+        if name not in packed:
+            raise UsageError(f"{file}: {name} was added to it; ask for the one that was packed")
+        if sha256(content[name]).hexdigest() != packed[name]:
+            raise UsageError(f"{file}: {name} was changed after it was packed; ask for the one that was packed")
+    return content
+
+
+def _refuse_unsafe(file: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse what would be too much, or lead out of a folder that it is unpacked into."""
+    names = [entry.filename for entry in entries]
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+            raise UsageError(f"{file}: unsafe, for it has a file that leads elsewhere ({name!r})")
+    if len(set(names)) != len(names):
+        raise UsageError(f"{file}: unsafe, for it has two files of one name")
+    if len(names) > MOST_FILES or sum(entry.file_size for entry in entries) > LARGEST:
+        raise UsageError(f"{file}: too large to be a model")

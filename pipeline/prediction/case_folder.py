@@ -1,0 +1,65 @@
+"""The folder of one case: what is written into it, aside first."""
+
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.nifti import copy_of, on_grid_of, write
+from pipeline.prediction.itksnap import write_workspace
+from pipeline.prediction.preview import write_preview
+from pipeline.scoring import Prediction
+
+
+def write_case(folder: Path, case: str, prediction: Prediction) -> None:
+    """Write a case's image, maps, slice table, preview and ITK-SNAP workspace into its folder.
+
+    Args:
+        folder: where they are written.
+        case: the name that theirs begin with.
+        prediction: of the scan. Without findings there are no surprise and no anomalies.
+    """
+    source, scores, findings = prediction.source, prediction.scores, prediction.findings
+    image = copy_of(source)
+    write(image, folder / f"{case}_image.nii.gz")
+    for name, voxels in prediction.maps.items():
+        write(on_grid_of(source, voxels), folder / f"{case}_{name}.nii.gz")
+    scores.slices.to_csv(folder / f"{case}_slices.csv", index=False, float_format="%.6g")
+    write_preview(folder / f"{case}_preview.png", image, scores, findings.surprise if findings is not None else None)
+    write_workspace(folder, case, findings.max_surprise if findings is not None else None)
+
+
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """Give a folder to write a case into; on exit it replaces `folder` atomically.
+
+    It is this process's own, so that two that predict the same scans do not disturb each other. What a process that is
+    gone has left behind is removed.
+    """
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
+        if not _is_running(left.name.split(".")[-2]):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    old = folder.with_name(f".{folder.name}.old.{os.getpid()}.partial")
+    try:
+        partial.mkdir()
+        yield partial
+        # Renamed, never merged or thinned out: a folder that is being removed must not look complete.
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -1,0 +1,160 @@
+"""Prediction: new scans in, a folder of maps for each out. One bad scan never stops the others.
+
+The story of `predict`: the inputs become cases (scans/); each is read (reader.py), predicted (scoring/predictor.py) and
+written (case_folder.py), and a summary and a report say what became of all (results.py, report.py). While one scan is
+scored, the next is read and the one before is written. A case is written aside and renamed when all of it is there, so
+that the same command continues where it was stopped.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from monai.data import Dataset, ThreadBuffer
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from pipeline.errors import UsageError
+from pipeline.model import Run, build, open_model
+from pipeline.prediction.case_folder import folder_aside, write_case
+from pipeline.prediction.reader import CaseReader, Reading
+from pipeline.prediction.report import write_report
+from pipeline.prediction.results import Result, write_record, write_summary
+from pipeline.prediction.run_info import RunInfo
+from pipeline.processes import gather, joined_processes, rank, share_of_process
+from pipeline.scans import Case
+from pipeline.scoring import Prediction, Predictor
+
+logger = logging.getLogger(__name__)
+
+
+class ScanEvaluator:
+    """Predict cases one after another, each into a folder of its own.
+
+    Args:
+        predictor: the model that predicts them.
+        dataset: the cases, with a transform that reads and preprocesses them.
+        output: the folder of the outputs.
+        overwrite: whether a case that has results already is computed again.
+    """
+
+    def __init__(self, predictor: Predictor, dataset: Dataset, output: str | Path, overwrite: bool = False) -> None:
+        self.predictor = predictor
+        self.cases: Sequence[Case] = dataset.data
+        self.output = Path(output)
+        self.results: list[Result] = []
+        finding = {"fpr": predictor.fpr, "minimum_cluster_ml": predictor.minimum_cluster_ml}
+        settings = json.dumps([predictor.model.settings, finding], sort_keys=True)
+        digest = hashlib.sha256(settings.encode()).hexdigest()
+        self.ahead = ThreadBuffer(CaseReader(dataset, self.output, predictor, digest, overwrite), 1)
+
+    def run(self) -> list[Result]:
+        """Predict all cases, and write summary.csv, report.html and run.json, also when interrupted.
+
+        Raises:
+            UsageError: if the output folder cannot be made or written.
+        """
+        started = datetime.now(UTC)
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
+        if self.predictor.calibration is None:
+            logger.warning("the model carries no calibration: there will be no surprise and no anomalies")
+        number = len(share_of_process(self.cases))
+        interrupted = True
+        try:
+            # Leaving the pool waits for the case that is being written, so that each case written is counted.
+            with logging_redirect_tqdm(), ThreadPoolExecutor(1) as pool:
+                writing: Future[None] | None = None
+                progress = tqdm(self.ahead, "predicting", number, unit="scan", disable=rank() > 0 or None)
+                for reading in progress if number else ():
+                    prediction = self._predict(reading)
+                    if prediction is not None:
+                        if writing is not None:
+                            writing.result()  # no more than one waits, so that memory is bounded
+                        writing = pool.submit(self._write, reading, prediction)
+            interrupted = False
+        finally:
+            self._finish(started, interrupted)
+        return self.results
+
+    def _predict(self, reading: Reading | Result) -> Prediction | None:
+        """Return the prediction of a case that was read; None if its result is known, which is kept."""
+        if isinstance(reading, Result):
+            self.results.append(reading)
+            return None
+        try:
+            return self.predictor(reading.item)
+        except Exception as error:  # whatever is wrong with one scan, the others go on
+            self.results.append(reading.failed(error))
+            return None
+
+    def _write(self, reading: Reading, prediction: Prediction) -> None:
+        """Write a case aside, in a thread of its own, put it in its place and keep its result."""
+        case, findings = reading.case, prediction.findings
+        try:
+            with folder_aside(self.output / case.name) as partial:
+                write_case(partial, case.name, prediction)
+                result = Result(
+                    case.name,
+                    case.described,
+                    status="done",
+                    reason="",
+                    warnings=prediction.warnings,
+                    **findings.summary() if findings is not None else {},
+                    seconds=reading.seconds,
+                )
+                write_record(partial, result, reading.hashes)
+        except Exception as error:  # a full disk, say: the next case may still be written
+            result = reading.failed(error)
+        self.results.append(result)
+
+    def _finish(self, started: datetime, interrupted: bool) -> None:
+        """Gather the results of all processes, in the order of the cases, and write what sums them up."""
+        known = {result.case: result for part in gather(self.results) for result in part}
+        self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
+        if rank() > 0:
+            return
+        failed = sum(result.status == "failed" for result in self.results)
+        info = RunInfo.of(self.predictor, started, len(self.cases), failed, interrupted)
+        try:
+            write_summary(self.results, self.output)
+            write_report(self.results, info, self.output)
+            info.write(self.output / "run.json")
+        except OSError as error:
+            raise UsageError(f"{self.output}: the summary cannot be written ({error.strerror})") from error
+
+
+def predict(
+    model: str | Path,
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    masks: Sequence[str | Path] = (),
+    device: str | None = None,
+    overwrite: bool = False,
+    fpr: float | None = None,
+) -> list[Result]:
+    """Predict scans by the inference configuration that a run carries, and return what became of each.
+
+    Args:
+        model: the directory that training wrote, or the zip that `pack` wrote.
+        inputs: scans, folders, DICOM series or datalists.
+        output: the folder of the outputs.
+        masks: brain masks, see `find_cases`.
+        device: where to compute; the GPU if there is one when None.
+        overwrite: whether cases that have results already are computed again.
+        fpr: share of a healthy brain's voxels that `anomalies` may mark; the configuration's own when None.
+
+    Raises:
+        UsageError: if the model or the inputs cannot be used at all.
+    """
+    with open_model(model) as run, joined_processes(device) as device:
+        parser = Run(run).load_inference(device, output_dir=str(output), overwrite=overwrite, fpr=fpr)
+        parser["cases::inputs"], parser["cases::masks"] = list(map(str, inputs)), list(map(str, masks))
+        evaluator: ScanEvaluator = build(parser, "evaluator")
+        return evaluator.run()

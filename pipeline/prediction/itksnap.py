@@ -1,0 +1,152 @@
+"""The ITK-SNAP workspace of a case: the scan, the maps over it and the anomalies as its segmentation.
+
+Keys and their order are those of ITK-SNAP's own samples (Testing/TestData/*.itksnap) and of the code that reads them.
+"""
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import nibabel as nib
+
+from pipeline.prediction.preview import COLOURS, CONTOUR, OPACITY, SHOWN
+
+SAVED_IN = "/case"
+"""The workspace's SaveLocation. ITK-SNAP finds files of a moved workspace relative to it; as the case's folder is never
+here, it always does, and no path of the machine is in the file."""
+
+HEADER = """<?xml version="1.0" encoding="UTF-8" ?>
+<!--ITK-SNAP (itksnap.org) Project File
+
+This file can be moved/copied along with the images that it references
+as long as the relative location of the images to the project file is
+the same. Do not modify the SaveLocation entry, or this will not work.
+-->
+<!DOCTYPE registry [
+<!ELEMENT registry (entry*,folder*)>
+<!ELEMENT folder (entry*,folder*)>
+<!ELEMENT entry EMPTY>
+<!ATTLIST folder key CDATA #REQUIRED>
+<!ATTLIST entry key CDATA #REQUIRED>
+<!ATTLIST entry value CDATA #REQUIRED>
+]>
+"""
+
+LABELS = """################################################
+# ITK-SnAP Label Description File
+# File format:
+# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
+################################################
+    0     0    0    0        0  0  0    "Clear Label"
+    1   {:3d}  {:3d}  {:3d}        1  1  1    "anomaly"
+"""
+
+
+def write_workspace(folder: Path, case: str, max_surprise: float | None) -> None:
+    """Write CASE.itksnap, and CASE_labels.txt where there are anomalies, beside the maps of a case.
+
+    Args:
+        folder: holds CASE_image.nii.gz and CASE_recommended.nii.gz; with calibration CASE_surprise.nii.gz and
+            CASE_anomalies.nii.gz too. Without, `recommended` is the overlay and there is no segmentation.
+        case: what their names begin with.
+        max_surprise: the highest value of CASE_surprise, None without calibration.
+    """
+
+    def file_of(name: str) -> Path:
+        return folder / f"{case}_{name}.nii.gz"
+
+    layers = [_layer(file_of("image"), "MainRole", alpha=255, project=_project(file_of("image")))]
+    # Under the surprise, `recommended` is there but wholly transparent.
+    layers.append(
+        _layer(
+            file_of("recommended"), "OverlayRole", OPACITY if max_surprise is None else 0, "recommended", _line(0, 1)
+        )
+    )
+    if max_surprise is not None:
+        # A curve's t runs from 0 at the map's lowest value, which is 0, to 1 at its highest.
+        curve = _line(*(value / (max_surprise or 1) for value in SHOWN))
+        layers.append(_layer(file_of("surprise"), "OverlayRole", OPACITY, "surprise", curve))
+        layers.append(_layer(file_of("anomalies"), "SegmentationRole", alpha=0, nickname="anomalies"))
+        (folder / f"{case}_labels.txt").write_text(LABELS.format(*CONTOUR), encoding="utf-8")
+
+    registry = _element(
+        "registry",
+        {
+            "SaveLocation": SAVED_IN,
+            "Version": "20220203",
+            "Layers": {f"Layer[{i:03d}]": layer for i, layer in enumerate(layers)},
+        },
+    )
+    ElementTree.indent(registry)
+    text = HEADER + ElementTree.tostring(registry, encoding="unicode") + "\n"
+    (folder / f"{case}.itksnap").write_text(text, encoding="utf-8")
+
+
+def _element(tag: str, content: dict[str, Any], **attributes: str) -> ElementTree.Element:
+    """Return a registry or folder: entries for values, folders for dictionaries, in this order."""
+    element = ElementTree.Element(tag, attributes)
+    for key, value in content.items():
+        if not isinstance(value, dict):
+            ElementTree.SubElement(element, "entry", key=key, value=str(value))
+    element.extend(_element("folder", value, key=key) for key, value in content.items() if isinstance(value, dict))
+    return element
+
+
+def _layer(
+    file: Path,
+    role: str,
+    alpha: float,
+    nickname: str = "",
+    curve: dict[str, Any] | None = None,
+    project: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a layer; without a curve, ITK-SNAP chooses the contrast of a scan itself."""
+    # "Sticky" layers lie over the scan; others get a tile of their own.
+    metadata: dict[str, Any] = {
+        "Alpha": alpha,
+        "CustomNickName": nickname,
+        "Sticky": int(role != "MainRole"),
+        "Tags": "",
+    }
+    if curve is not None:
+        metadata["DisplayMapping"] = {"ColorMap": _colour_map(), "Curve": curve}
+    layer = {"AbsolutePath": f"{SAVED_IN}/{file.name}", "Role": role, "Tags": "", "LayerMetaData": metadata}
+    return layer if project is None else {**layer, "ProjectMetaData": project}
+
+
+def _project(image: Path) -> dict[str, Any]:
+    """Return what holds for the whole workspace; ITK-SNAP ignores it unless the dimensions are the image's."""
+    anomaly = {"Alpha": 255, "Color": " ".join(map(str, CONTOUR)), "Flags": "1 1", "Index": 1, "Label": "anomaly"}
+    return {
+        "Files": {"Grey": {"Dimensions": " ".join(map(str, nib.nifti1.Nifti1Image.from_filename(image).shape[:3]))}},
+        "IRIS": {
+            "SliceViewLayerLayout": "Stacked",
+            "LabelState": {
+                "CoverageMode": "OverAll",
+                "DrawingLabel": 1,
+                "OverwriteLabel": 0,
+                "PolygonInvert": 0,
+                "SegmentationAlpha": 0.35,
+            },
+            "LabelTable": {"NumberOfElements": 1, "Element[0]": anomaly},
+        },
+    }
+
+
+def _line(start: float, end: float) -> dict[str, Any]:
+    """Return the straight curve that is 0 at the start and 1 at the end."""
+    points = {0: start, 0.5: (start + end) / 2, 1: end}
+    controls = {
+        f"ControlPoint[{i}]": {"tValue": f"{t:.6g}", "xValue": f"{x:g}"} for i, (x, t) in enumerate(points.items())
+    }
+    return {"NumberOfControlPoints": len(points), **controls}
+
+
+def _colour_map() -> dict[str, Any]:
+    """Return the colours of the previews' overlays."""
+    points = {}
+    for i, (place, red, green, blue, opacity) in enumerate(COLOURS):
+        colour = {"A": int(opacity), "B": int(blue), "G": int(green), "R": int(red)}
+        point = {"Index": f"{place:g}", "Type": "Continuous", "Left": colour, "Right": colour}
+        points[f"ControlPoint[{i:04d}]"] = point
+    return {"NumberOfControlPoints": len(COLOURS), "Preset": "Custom", **points}

@@ -1,0 +1,242 @@
+"""Pictures: the preview of a case, composed of pixels, because a figure of many axes takes longer than the scores."""
+
+import io
+from functools import cache
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from scipy.ndimage import binary_erosion
+
+from pipeline.nifti import upright
+from pipeline.scoring import ScanScores
+from transforms import SLICE_AXES
+
+COLUMNS = 5
+"""Slices on a preview."""
+
+SHOWN = (1.0, 4.0)
+"""The surprise that is shown: from one voxel in ten of a healthy brain, still transparent, to one in 10 000."""
+
+COLOURS = np.array([
+    (0.00, 140, 0, 60, 0),
+    (0.15, 190, 10, 50, 110),
+    (0.33, 225, 40, 30, 210),
+    (0.66, 250, 150, 20, 255),
+    (1.00, 255, 250, 150, 255),
+])  # fmt: skip
+"""The colour map of overlays: place in the shown range (0 to 1), red, green, blue and opacity (0 to 255)."""
+
+OPACITY, CONTOUR = 0.8, (0, 191, 255)
+"""The opacity of an overlay as a whole, and the colour of masks, which is none of the overlays'."""
+
+SIDES = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
+"""What is at the left and at the right edge of a picture."""
+
+LARGEST, ALONE, SMALLEST = (250, 330), (400, 460), (110, 150)
+"""Width and height of a panel in pixels: at the most, of an only slice at the most, at the least (black around it)."""
+
+GAP, LEFT, TOP, BOTTOM, BAR, NARROWEST = 6, 22, 30, 60, 138, 600
+"""Pixels between panels, for what is around them, and of the whole picture's width at the least."""
+
+
+def write_preview(
+    file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores, surprise: np.ndarray | None = None
+) -> None:
+    """Write a PNG of the slices with the highest scores: scan, reconstruction, and the surprise over the scan.
+
+    Args:
+        file: where to write.
+        scan: the scan, (X, Y, Z).
+        scores: its scores.
+        surprise: (X, Y, Z); without it, `recommended` is shown instead.
+    """
+    recommended = scores.maps["recommended"]
+    name, overlay, shown = "surprise", surprise, SHOWN
+    if overlay is None:
+        name, overlay, shown = "recommended", recommended, (0.0, max(float(recommended.max()), 1e-6))
+    slices = _spread(scores.slices)
+    volumes = [np.asanyarray(scan.dataobj), scores.reconstruction, scores.mask, overlay]
+    cut = [[upright(volume, scan.affine, scores.scan_axis, i) for volume in volumes] for i in slices["index"]]
+    planes = np.nan_to_num(np.array(cut, np.float32), posinf=0, neginf=0)
+    windows = [_window(planes[:, i], planes[:, 2] > 0) for i in (0, 1)]
+    planes = planes[:, :, *_head(planes, windows[0][1])]
+    size = _panel_size(planes.shape[2:], _spacing(scan, scores.slice_axis), alone=len(slices) == 1)
+    panels = [panel for slice_planes in planes for panel in _panels(slice_planes, windows, shown, size)]
+    width, height = panels[0].size
+
+    headings = [f"slice {i}, {mm:+.0f} mm" for i, mm in zip(slices["index"], slices["position_mm"], strict=True)]
+    picture, places = _mosaic(panels, headings, ["scan", "reconstruction", name], SIDES[scores.slice_axis])
+    x, y = places[-1]
+    _draw_legend(picture, (x + width + 2 * GAP, y + 24, y + height), name, shown)
+
+    x, y = places[3 * int(slices["max_recommended"].to_numpy().argmax()) + 2]
+    metadata = PngImagePlugin.PngInfo()
+    metadata.add_text("thumbnail", f"{x},{y},{x + width},{y + height}")
+    picture.save(file, format="PNG", pnginfo=metadata, compress_level=3)
+
+
+def thumbnail_of(preview: Path, size: int = 96) -> bytes:
+    """Return the overlay of a preview's most surprising slice as a small JPEG.
+
+    Args:
+        preview: a PNG of `write_preview`.
+        size: pixels of its longer side, at the most.
+    """
+    with Image.open(preview) as picture:
+        panel = picture.crop(tuple(int(edge) for edge in picture.info["thumbnail"].split(",")))  # type: ignore[arg-type]
+    panel.thumbnail((size, size))
+    stream = io.BytesIO()
+    panel.save(stream, format="JPEG", quality=85)
+    return stream.getvalue()
+
+
+# --- which slices, of which size
+
+
+def _spread(slices: pd.DataFrame) -> pd.DataFrame:
+    """Return the slices to show: those with the highest scores, a twelfth of the brain or more from each other."""
+    position = slices["position_mm"].to_numpy()
+    shown: list[int] = []
+    for row in np.argsort(-slices["max_recommended"].to_numpy(), kind="stable"):
+        if len(shown) < COLUMNS and (abs(position[shown] - position[row]) >= np.ptp(position) / 12).all():
+            shown.append(int(row))
+    return slices.iloc[shown].sort_values("position_mm")
+
+
+def _head(planes: np.ndarray, white: float) -> tuple[slice, slice]:
+    """Return the rows and columns where anything is to be seen in one of the slices, and a margin."""
+    seen = ((planes[:, 0] > 0.05 * white) | (planes[:, 2] > 0)).any(axis=0)
+    seen = seen if seen.any() else ~seen
+
+    def box(along: np.ndarray) -> slice:
+        places = np.flatnonzero(along)
+        margin = 2 + np.ptp(places) // 25
+        return slice(max(places[0] - margin, 0), places[-1] + 1 + margin)
+
+    return box(np.any(seen, axis=1)), box(np.any(seen, axis=0))
+
+
+def _spacing(scan: nib.nifti1.Nifti1Image, slice_axis: str) -> tuple[float, float]:
+    """Return the millimetres between the columns and between the rows of an upright slice."""
+    ras_axes = nib.orientations.io_orientation(scan.affine)[:, 0]
+    spacing = nib.affines.voxel_sizes(scan.affine)[np.argsort(ras_axes)]
+    columns, rows = (axis for axis in range(3) if axis != SLICE_AXES[slice_axis])
+    return float(spacing[columns]), float(spacing[rows])
+
+
+def _panel_size(shape: tuple[int, ...], spacing: tuple[float, float], alone: bool) -> tuple[int, int]:
+    """Return the width and height in pixels at which a slice of a shape (rows, columns) is shown."""
+    width, height = shape[1] * spacing[0], shape[0] * spacing[1]
+    largest = ALONE if alone else LARGEST
+    scale = min(largest[0] / width, largest[1] / height)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+# --- the panels of one slice
+
+
+def _panels(
+    planes: np.ndarray, windows: list[tuple[float, float]], shown: tuple[float, float], size: tuple[int, int]
+) -> list[Image.Image]:
+    """Return the panels of scan, reconstruction and overlay, given their planes and that of the mask."""
+    image, reconstruction, inside, overlay = (
+        np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in planes
+    )
+    brain = inside >= 0.5
+    scan = _grey(image, windows[0])
+    model = np.where(brain[..., None], _grey(reconstruction, windows[1]), np.uint8(0))
+    blended = _blended(scan, (overlay - shown[0]) / (shown[1] - shown[0]))
+    blended[brain & ~binary_erosion(brain, border_value=1)] = CONTOUR
+    around = [max(least - n, 0) for least, n in zip(SMALLEST[::-1], brain.shape, strict=True)]
+    padding = [(n // 2, n - n // 2) for n in around] + [(0, 0)]
+    return [Image.fromarray(np.pad(panel, padding)) for panel in (scan, model, blended)]
+
+
+def _window(planes: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
+    """Return the values shown as black and as white."""
+    low, high = np.percentile(planes[brain], (1, 99.5)) if brain.any() else (0, 0)
+    return min(0.0, float(low)), float(high)
+
+
+def _grey(plane: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Return a plane (height, width) as grey levels (height, width, 3) in uint8."""
+    low, high = window
+    grey = np.clip((plane - low) / max(high - low, 1e-6), 0, 1) * 255
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _blended(grey: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return a picture (height, width, 3) under the colours of places (height, width) in the shown range."""
+    red, green, blue, opacity = (np.interp(place, COLOURS[:, 0], channel) for channel in COLOURS[:, 1:].T)
+    opacity = (OPACITY * opacity / 255)[..., None]
+    return ((1 - opacity) * grey + opacity * np.stack([red, green, blue], axis=2)).astype(np.uint8)
+
+
+# --- all of them, and what is written on a preview
+
+
+def _mosaic(
+    panels: list[Image.Image], headings: list[str], names: list[str], sides: tuple[str, str]
+) -> tuple[Image.Image, list[tuple[int, int]]]:
+    """Return a picture of the panels, three for each slice, and the places of their upper left corners."""
+    # A column for each slice, with the names at the left; a single slice lies in a row, with the names above.
+    columns, rows, left = len(headings), len(names), GAP + LEFT
+    if columns == 1:
+        columns, rows, left, headings, names = rows, 1, GAP, [f"{names[0]}, {headings[0]}", *names[1:]], []
+    width, height = panels[0].size
+    places = [(left + i * (width + GAP), TOP + j * (height + GAP)) for i in range(columns) for j in range(rows)]
+    x, y = places[-1]
+    picture = Image.new("RGB", (max(x + width + BAR, NARROWEST), y + height + BOTTOM))
+    draw = ImageDraw.Draw(picture)
+    for (x, y), panel in zip(places, panels, strict=True):
+        picture.paste(panel, (x, y))
+        _write(draw, (x + 4, y + height // 2), sides[0], "lm")
+        _write(draw, (x + width - 4, y + height // 2), sides[1], "rm")
+    for (x, _), heading in zip(places[::rows], headings, strict=True):
+        _write(draw, (x + width // 2, TOP // 2), heading, "mm")
+    for (_, y), name in zip(places, names, strict=False):
+        _write_upwards(picture, (GAP, y + height // 2), name)
+    return picture, places
+
+
+@cache
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, anchor: str, size: int = 14, fill: str = "white"
+) -> None:
+    draw.text(place, text, fill, _font(size), anchor, stroke_width=2, stroke_fill="black")
+
+
+def _write_upwards(picture: Image.Image, place: tuple[int, int], text: str) -> None:
+    """Write a text that reads from below: from x on, around y."""
+    length = int(_font(14).getlength(text)) + 8
+    line = Image.new("RGB", (length, 18))
+    _write(ImageDraw.Draw(line), (length // 2, 9), text, "mm")
+    picture.paste(line.rotate(90, expand=True), (place[0], place[1] - length // 2))
+
+
+def _draw_legend(picture: Image.Image, place: tuple[int, int, int], name: str, shown: tuple[float, float]) -> None:
+    """Draw the colour bar, at x from top to bottom, and below the panels how it is read and what it is not for."""
+    x, top, bottom = place
+    ramp = np.repeat(np.linspace(1, 0, bottom - top)[:, None], 14, axis=1)
+    picture.paste(Image.fromarray(_blended(np.full((*ramp.shape, 3), 40, np.uint8), ramp)), (x, top))
+    draw = ImageDraw.Draw(picture)
+    _write(draw, (x, top - 22), name, "la")
+    for part, value in zip(np.linspace(0, 1, 4), np.linspace(*shown, 4), strict=True):
+        y = round(bottom - 1 - (bottom - top - 1) * part)
+        draw.line((x + 14, y, x + 18, y), "white")
+        meaning = f"{value:.0f}: 1 in {10**value:,.0f}".replace(",", " ") if name == "surprise" else f"{value:.3g}"
+        _write(draw, (x + 22, min(max(y, top + 6), bottom - 6)), meaning, "lm", 13)
+    hint = {
+        "surprise": "surprise 2 = only 1 voxel in 100 of a healthy brain scores as high",
+        "recommended": "not calibrated: do not compare the colours of different scans",
+    }[name]
+    middle, end = picture.width // 2, picture.height
+    _write(draw, (middle, end - 40), f"{hint}; blue: edge of the brain mask", "mm", 13, "lightgrey")
+    _write(draw, (middle, end - 18), "research use only, not for diagnosis", "mm", 13, "grey")

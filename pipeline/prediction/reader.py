@@ -1,0 +1,116 @@
+"""The queue of cases: each is read when its turn comes, unless its result is known already."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from monai.data import Dataset
+
+from pipeline.cohorts import Item
+from pipeline.errors import ScanError, reason_of
+from pipeline.files import sha256_of
+from pipeline.prediction.results import Hashes, Result, read_record
+from pipeline.processes import share_of_process
+from pipeline.scans import Case
+from pipeline.scoring import Predictor
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A case that was read.
+
+    Attributes:
+        case: the case.
+        started: when it was begun, by the monotonic clock, s.
+        hashes: what its outputs depend on.
+        item: what was read of it.
+    """
+
+    case: Case
+    started: float
+    hashes: Hashes
+    item: Item
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return _seconds_since(self.started)
+
+    def failed(self, error: Exception) -> Result:
+        """Return it as a failure, and name it at once."""
+        return _failure(self.case, self.started, error)
+
+
+class CaseReader:
+    """Read the cases of this process one after another; those that are done already are not read again.
+
+    Args:
+        dataset: the cases, with `ReadCase` as their transform.
+        output: the folder of the outputs.
+        predictor: what they are read for.
+        settings: SHA-256 of the settings that the outputs depend on.
+        overwrite: whether a case that has results already is computed again.
+    """
+
+    def __init__(self, dataset: Dataset, output: Path, predictor: Predictor, settings: str, overwrite: bool) -> None:
+        self.dataset = dataset
+        self.output = output
+        calibration = predictor.calibration.fingerprint if predictor.calibration is not None else None
+        self.hashes_of = partial(Hashes, model=predictor.model.fingerprint, calibration=calibration, settings=settings)
+        self.overwrite = overwrite
+
+    def __iter__(self) -> Iterator[Reading | Result]:
+        """Yield each case as it was read, or its result if that is known: it failed, or was done before."""
+        for index, case in share_of_process(list(enumerate(self.dataset.data))):
+            started = time.monotonic()
+            try:
+                if case.problem:
+                    raise ScanError(case.problem)
+                hashes = self._hashes(case)
+                done = self._done(case, hashes)
+                reading = done or Reading(case, started, hashes, self.dataset[index])
+            except Exception as error:  # the boundary: whatever is wrong with one scan, the others go on
+                reading = _failure(case, started, error)
+            yield reading
+
+    def _hashes(self, case: Case) -> Hashes:
+        images = case.series.files if case.series is not None else case.entry.images
+        mask = case.entry.mask
+        return self.hashes_of(tuple(map(sha256_of, images)), sha256_of(mask) if mask is not None else None)
+
+    def _done(self, case: Case, hashes: Hashes) -> Result | None:
+        """Return the result of a case that has one already, None if it is to be computed.
+
+        Raises:
+            ScanError: if other results are in its place.
+        """
+        folder = self.output / case.name
+        if not folder.exists():
+            return None
+        record = read_record(folder)
+        if record is None:
+            raise ScanError(f"{folder} is there already and was not made by predict; choose another --output")
+        if self.overwrite:
+            return None
+        if record.hashes != hashes:
+            raise ScanError(
+                f"{folder} holds other results (another scan, mask, model or --fpr); give --overwrite to replace them"
+            )
+        return record.result if record.is_complete(folder) else None
+
+
+def _failure(case: Case, started: float, error: Exception) -> Result:
+    """Return the result of a case that failed, and name it at once."""
+    result = Result(case.name, case.described, "failed", reason_of(error), seconds=_seconds_since(started))
+    logger.error("failed: %s: %s", result.input, result.reason)
+    logger.debug("where it failed:", exc_info=error)
+    return result
+
+
+def _seconds_since(started: float) -> float:
+    return round(time.monotonic() - started, 3)

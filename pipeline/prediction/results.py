@@ -1,0 +1,109 @@
+"""What became of each case: the record in its folder, the rows of summary.csv and of the report."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import __version__
+from pipeline.files import written_aside
+
+RECORD = "case.json"
+"""The last of a case's files: its result, and what it was made of."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a case.
+
+    Attributes:
+        case: its name, and that of its folder.
+        input: the file, or the folder of a DICOM series.
+        status: "done", "failed", or "not done" where the command was interrupted before.
+        reason: why it is not done: what is wrong, and what to do.
+        warnings: what is odd about the scan, each a sentence.
+        anomaly_ml: volume that passes the threshold, ml; None without calibration, as the next four.
+        clusters: connected parts of that volume.
+        largest_cluster_ml: volume of the largest of them, ml.
+        largest_cluster_ras_mm: its centre, "x y z" in mm to the right, front and top; empty where there is none.
+        max_surprise: the highest surprise.
+        seconds: how long it took.
+    """
+
+    case: str
+    input: str
+    status: str = "not done"
+    reason: str = "interrupted before it was done; give the same command again"
+    warnings: tuple[str, ...] = ()
+    anomaly_ml: float | None = None
+    clusters: int | None = None
+    largest_cluster_ml: float | None = None
+    largest_cluster_ras_mm: str = ""
+    max_surprise: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """What the outputs of a case depend on: SHA-256 of its files, of the model and of the settings."""
+
+    image: tuple[str, ...]
+    mask: str | None
+    model: str
+    calibration: str | None
+    settings: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """The content of case.json.
+
+    Attributes:
+        result: what became of the case.
+        hashes: what it was made of.
+        files: the size of each file in its folder, bytes.
+    """
+
+    result: Result
+    hashes: Hashes
+    files: dict[str, int]
+
+    def is_complete(self, folder: Path) -> bool:
+        """Return whether all files that were written are there still, of the same size."""
+        files = self.files.items()
+        return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in files)
+
+
+def write_record(folder: Path, result: Result, hashes: Hashes) -> None:
+    """Write case.json, the last of a case's files, with the size of each of the others."""
+    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    content = asdict(result) | {"hashes": asdict(hashes), "version": __version__, "files": sizes}
+    (folder / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def read_record(folder: Path) -> Record | None:
+    """Return the record of a case's folder, None if it is not one that prediction made."""
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        fields = {key: content[key] for key in Result.__dataclass_fields__}
+        result = Result(**fields | {"warnings": tuple(fields["warnings"])})
+        hashes = Hashes(**content["hashes"] | {"image": tuple(content["hashes"]["image"])})
+        return Record(result, hashes, dict(content["files"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_summary(results: Sequence[Result], output: Path) -> None:
+    """Write summary.csv: a row a case. Text that a spreadsheet would take for a formula is given a quote before it."""
+    rows = [asdict(result) | {"warnings": "; ".join(result.warnings)} for result in results]
+    rows = [{key: _harmless(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    table = pd.DataFrame(rows, columns=list(Result.__dataclass_fields__)).astype({"clusters": "Int64"})
+    with written_aside(output / "summary.csv") as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+
+
+def _harmless(text: str) -> str:
+    is_number = text.replace(" ", "").replace("-", "").replace(".", "").isdigit()
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number else text

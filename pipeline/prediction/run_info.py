@@ -1,0 +1,93 @@
+"""What the outputs of a prediction were made with: run.json."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import monai
+import torch
+
+from pipeline import __version__
+from pipeline.files import write_json
+from pipeline.scoring import Predictor
+
+
+@dataclass(frozen=True)
+class CalibrationInfo:
+    """The healthy scans behind the threshold.
+
+    Attributes:
+        scans: their number.
+        brain_ml: their brain's mean volume, ml.
+        false_alarm_ml: volume that is marked in a healthy brain, ml.
+    """
+
+    scans: int
+    brain_ml: float
+    false_alarm_ml: float
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """The content of run.json.
+
+    Attributes:
+        version, torch, monai: versions of this program and of what it computes with.
+        model: name of the model.
+        fingerprint: SHA-256 of its weights.
+        device: where it was computed.
+        fpr: share of a healthy brain's voxels that `anomalies` may mark.
+        minimum_cluster_ml: smaller connected anomalies are dropped, ml.
+        threshold: the lowest score that is marked, None without calibration.
+        calibration: None if the model has none.
+        started: when, in UTC.
+        seconds: how long it took.
+        cases, failed: their numbers.
+        interrupted: whether the command was stopped before its end.
+    """
+
+    version: str
+    model: str
+    fingerprint: str
+    torch: str
+    monai: str
+    device: str
+    fpr: float
+    minimum_cluster_ml: float
+    threshold: float | None
+    calibration: CalibrationInfo | None
+    started: str
+    seconds: float
+    cases: int
+    failed: int
+    interrupted: bool
+
+    @classmethod
+    def of(cls, predictor: Predictor, started: datetime, cases: int, failed: int, interrupted: bool) -> "RunInfo":
+        """Return what is true of a predictor and of the cases that it was given."""
+        calibration = predictor.calibration
+        return cls(
+            version=__version__,
+            model=predictor.model.name,
+            fingerprint=predictor.model.fingerprint,
+            torch=str(torch.__version__),
+            monai=monai.__version__,
+            device=str(predictor.model.device),
+            fpr=predictor.fpr,
+            minimum_cluster_ml=predictor.minimum_cluster_ml,
+            threshold=predictor.threshold,
+            calibration=None
+            if calibration is None
+            else CalibrationInfo(
+                calibration.scans, round(calibration.brain_ml, 1), round(predictor.fpr * calibration.brain_ml, 2)
+            ),
+            started=started.isoformat(timespec="seconds"),
+            seconds=round((datetime.now(UTC) - started).total_seconds(), 1),
+            cases=cases,
+            failed=failed,
+            interrupted=interrupted,
+        )
+
+    def write(self, file: Path) -> None:
+        """Write it as JSON."""
+        write_json(file, asdict(self))

@@ -1,0 +1,45 @@
+"""From a case to what the network takes: checked, converted if it is DICOM, and preprocessed."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+from monai.transforms import Compose, Transform
+
+from pipeline.cohorts import Entry, Item
+from pipeline.scans.cases import Case
+from pipeline.scans.checks import check_scan, header_warnings, read_header
+
+
+class ReadCase(Transform):
+    """Read a case: what the model's preprocessing makes of it, and the scan itself.
+
+    Args:
+        preprocessing: the model's.
+        channels: image channels of the model.
+
+    Raises:
+        ScanError: if the scan cannot be used.
+    """
+
+    def __init__(self, preprocessing: Compose, channels: int) -> None:
+        self.preprocessing = preprocessing
+        self.channels = channels
+
+    def __call__(self, case: Case) -> Item:
+        """Return the preprocessed item, with `source`, the scan as a NIfTI image, and `scan_warnings` beside it."""
+        entry = replace(case.entry, label=None)
+        if case.series is None:
+            return self._read(entry)
+        with tempfile.TemporaryDirectory() as folder:  # MONAI's loader reads files
+            file = str(Path(folder) / "series.nii")
+            source = case.series.read()
+            nib.save(source, file)
+            return self._read(replace(entry, images=(file,)), source)
+
+    def _read(self, entry: Entry, source: nib.nifti1.Nifti1Image | None = None) -> Item:
+        check_scan(entry, self.channels)
+        source = read_header(entry.images[0]) if source is None else source
+        item: Item = self.preprocessing(entry.item())
+        return item | {"source": source, "scan_warnings": header_warnings(source)}

@@ -1,0 +1,28 @@
+"""Scoring: what a model says of a scan, held against healthy scans."""
+
+from pipeline.scoring.calibrating import calibrate
+from pipeline.scoring.calibration import SCORE_SETTINGS, Calibration, load_calibration
+from pipeline.scoring.findings import CONNECTIVITY, Findings
+from pipeline.scoring.predictor import Prediction, Predictor, open_predictor
+from pipeline.scoring.scan_scorer import SliceScorer, axis_of_scan, score_scan
+from pipeline.scoring.scan_scores import MAPS, ScanScores
+from pipeline.scoring.score_bins import bin_of, edge_of
+
+__all__ = [
+    "CONNECTIVITY",
+    "MAPS",
+    "SCORE_SETTINGS",
+    "Calibration",
+    "Findings",
+    "Prediction",
+    "Predictor",
+    "ScanScores",
+    "SliceScorer",
+    "axis_of_scan",
+    "bin_of",
+    "calibrate",
+    "edge_of",
+    "load_calibration",
+    "open_predictor",
+    "score_scan",
+]

@@ -1,0 +1,32 @@
+"""The scores of one scan on its own grid, as a value."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+MAPS = ("combined", "rec", "kl", "recommended")
+"""The four scores."""
+
+
+@dataclass(frozen=True)
+class ScanScores:
+    """All that the model says of a scan, on the scan's own grid.
+
+    Attributes:
+        maps: the four scores, each (X, Y, Z) in float32, 0 outside the mask.
+        reconstruction: g(mu(x)) of channel 0 (X, Y, Z), in the normalised units of the network.
+        mask: the brain, boolean (X, Y, Z).
+        slices: a row for each slice with brain.
+        slice_axis: "axial", "coronal" or "sagittal".
+        scan_axis: the scan's own axis that these slices are counted along, 0 to 2.
+        warnings: what is odd about the scan.
+    """
+
+    maps: dict[str, np.ndarray]
+    reconstruction: np.ndarray
+    mask: np.ndarray
+    slices: pd.DataFrame
+    slice_axis: str
+    scan_axis: int
+    warnings: list[str]

@@ -1,0 +1,20 @@
+"""Training: from a cohort of healthy scans to a run."""
+
+from pipeline.training.handlers import BestModel, Checkpoints, EarlyStop, MetricsTable, TrainedOn
+from pipeline.training.run import train
+from pipeline.training.slice_bank import BatchLoader, SliceBank, Slices
+from pipeline.training.trainer import CEVAEEvaluator, CEVAETrainer
+
+__all__ = [
+    "BatchLoader",
+    "BestModel",
+    "CEVAEEvaluator",
+    "CEVAETrainer",
+    "Checkpoints",
+    "EarlyStop",
+    "MetricsTable",
+    "SliceBank",
+    "Slices",
+    "TrainedOn",
+    "train",
+]

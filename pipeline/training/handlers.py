@@ -1,0 +1,204 @@
+"""The handlers of the training engine: what a run leaves behind, when it stops, how it is taken up again."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import pandas as pd
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
+from monai.engines import Evaluator
+
+from networks import CEVAEObjective
+from pipeline.files import write_json, written_aside
+from pipeline.training.slice_bank import Slices
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsTable:
+    """Write a row an epoch to metrics.csv: the terms of equation (1), those of the last validation, and seconds.
+
+    Args:
+        path: the file; rows of epochs that a resumed run repeats are replaced.
+        evaluator: the evaluator of the held-out scans.
+    """
+
+    def __init__(self, path: str | Path, evaluator: Evaluator) -> None:
+        self.path = Path(path)
+        self.evaluator = evaluator
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self.rows: list[dict[str, Any]] = []
+        if self.path.exists() and engine.state.epoch > 0:
+            table = pd.read_csv(self.path)
+            self.rows = [dict(row) for _, row in table[table["epoch"] <= engine.state.epoch].iterrows()]
+        self.before = sum(row["seconds"] for row in self.rows[-1:])
+        self.started = time.monotonic()
+
+    @idist.one_rank_only()
+    def _write(self, engine: Engine) -> None:
+        row = {"epoch": engine.state.epoch, **engine.state.metrics}
+        if self.evaluator.state.epoch == engine.state.epoch:
+            row |= {f"validation_{name}": value for name, value in self.evaluator.state.metrics.items()}
+        self.rows.append(row | {"seconds": round(self.before + time.monotonic() - self.started, 2)})
+        with written_aside(self.path) as partial:
+            pd.DataFrame(self.rows).to_csv(partial, index=False)
+
+
+class EarlyStop:
+    """Stop after `patience` validations without a lower loss; never with a patience of 0.
+
+    Args:
+        patience: validations.
+        evaluator: the evaluator of the held-out scans.
+    """
+
+    def __init__(self, patience: int, evaluator: Evaluator) -> None:
+        self.patience = patience
+        self.evaluator = evaluator
+        self.handler: EarlyStopping | None = None
+
+    def attach(self, trainer: Engine) -> None:
+        """Register the trainer with ignite's handler on the evaluator."""
+        if self.patience:
+            self.handler = EarlyStopping(self.patience, lambda engine: -engine.state.metrics["loss"], trainer)
+            self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self.handler)
+
+
+class Checkpoints:
+    """Save network, optimiser and epoch every so many epochs, atomically, and the weights at the end.
+
+    Args:
+        folder: where the checkpoints are; the newest two are kept.
+        model_file: where the weights of the last epoch are written.
+        objective, optimizer: what is saved.
+        interval: epochs between two checkpoints.
+        settings: what the weights depend on, written beside them.
+        early_stop: whose patience is saved too.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        model_file: str | Path,
+        objective: CEVAEObjective,
+        optimizer: torch.optim.Optimizer,
+        interval: int = 10,
+        settings: dict[str, Any] | None = None,
+        early_stop: EarlyStop | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.model_file = Path(model_file)
+        self.objective = objective
+        self.optimizer = optimizer
+        self.interval = interval
+        self.settings = settings or {}
+        self.early_stop = early_stop
+
+    def _content(self, trainer: Engine) -> dict[str, Any]:
+        content: dict[str, Any] = {"network": self.objective.network, "optimizer": self.optimizer, "trainer": trainer}
+        if self.early_stop is not None and self.early_stop.handler is not None:
+            content["early_stop"] = self.early_stop.handler
+        return content
+
+    def attach(self, trainer: Engine) -> None:
+        """Register with a trainer."""
+        saver = Checkpoint(
+            self._content(trainer),
+            DiskSaver(self.folder, require_empty=False),
+            n_saved=2,
+            global_step_transform=lambda engine, _: engine.state.epoch,
+        )
+        trainer.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
+        trainer.add_event_handler(Events.COMPLETED, self._finish)
+
+    @idist.one_rank_only(with_barrier=True)
+    def _finish(self, trainer: Engine) -> None:
+        """Write the settings first: where the weights are, training has ended."""
+        write_json(self.model_file.with_suffix(".json"), self.settings)
+        save_weights(self.objective.network, self.model_file)
+
+    def resume(self, trainer: Any) -> int:
+        """Load the newest checkpoint that is whole, and return its epoch; 0 where there is none."""
+
+        def epoch_of(file: Path) -> int:
+            return int(file.stem.rpartition("_")[2])
+
+        for file in sorted(self.folder.glob("checkpoint_*.pt"), key=epoch_of, reverse=True):
+            try:
+                checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+            except Exception:  # whatever a damaged file makes the unpickler raise
+                logger.warning("%s is damaged; the checkpoint before it is taken", file)
+                continue
+            max_epochs = trainer.state.max_epochs
+            checkpoint["trainer"]["max_epochs"] = max(max_epochs, epoch_of(file))
+            Checkpoint.load_objects(self._content(trainer), checkpoint)
+            return epoch_of(file)
+        return 0
+
+
+class TrainedOn:
+    """Write what a model is trained on, without naming a scan: for whoever is handed the model.
+
+    Args:
+        file: the JSON file.
+        training, validation: the slices of both splits.
+        modality: of the scans.
+    """
+
+    def __init__(self, file: str | Path, training: Slices, validation: Slices, modality: str) -> None:
+        self.file = Path(file)
+        self.splits = {"training": training, "validation": validation}
+        self.modality = modality
+
+    def attach(self, trainer: Engine) -> None:
+        """Register with a trainer."""
+        trainer.add_event_handler(Events.COMPLETED, self._write)
+
+    @idist.one_rank_only()
+    def _write(self, trainer: Engine) -> None:
+        numbers = {name: {"scans": len(slices.stacks), "slices": len(slices)} for name, slices in self.splits.items()}
+        values = self.splits["training"].value_range
+        write_json(self.file, {"modality": self.modality, **numbers, "value_range": values})
+
+
+class BestModel:
+    """Keep the weights of the lowest validation loss.
+
+    Args:
+        file: where they are written.
+        objective: whose network is saved.
+        metrics: metrics.csv, which tells a resumed run the lowest loss so far.
+    """
+
+    def __init__(self, file: str | Path, objective: CEVAEObjective, metrics: str | Path) -> None:
+        self.file = Path(file)
+        self.objective = objective
+        table = pd.read_csv(metrics) if self.file.exists() and Path(metrics).exists() else pd.DataFrame()
+        self.best = float(table.get("validation_loss", pd.Series(dtype=float)).min()) if len(table) else float("inf")
+
+    def attach(self, evaluator: Engine) -> None:
+        """Register with an evaluator."""
+        evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._keep)
+
+    @idist.one_rank_only()
+    def _keep(self, evaluator: Engine) -> None:
+        if evaluator.state.metrics["loss"] < self.best:
+            self.best = evaluator.state.metrics["loss"]
+            save_weights(self.objective.network, self.file)
+
+
+def save_weights(network: torch.nn.Module, file: Path) -> None:
+    """Write a network's weights to a file, aside first."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(file) as partial:
+        torch.save(network.state_dict(), partial)

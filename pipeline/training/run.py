@@ -1,0 +1,126 @@
+"""Training: a cohort of healthy scans in, a run out, which is a bundle with its weights."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Events
+
+from networks.scores import check_score_options
+from pipeline.cohorts import channels_of, fingerprint_of_cohort
+from pipeline.errors import UsageError
+from pipeline.files import write_json
+from pipeline.model import Run, build, load_configuration, settings_of, training_configuration, with_settings
+from pipeline.processes import barrier, joined_processes, rank
+from pipeline.scoring import SCORE_SETTINGS
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    data: str | Path,
+    output: str | Path,
+    config: str = "train",
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    seed: int | None = None,
+    device: str | None = None,
+    bank: str | Path | None = None,
+) -> Path:
+    """Train a ceVAE and return its run.
+
+    Args:
+        data: the datalist.
+        output: the run's directory.
+        config: "train", "train_paper" or a file.
+        settings: changes "key=value" of the configuration.
+        resume: go on from the last checkpoint of the run.
+        seed: the configuration's own when None.
+        device: where to compute; the GPU where there is one when None.
+        bank: folder of the slice bank, to share it between runs; inside the run when None.
+
+    Raises:
+        UsageError: where cohort or configuration cannot be used, or the run is there already.
+    """
+    run = Run(Path(output))
+    with joined_processes(device) as device:
+        _train(run, data, config, settings, resume, seed, device, bank)
+    return run.root
+
+
+def _train(
+    run: Run,
+    data: str | Path,
+    config: str,
+    settings: Sequence[str],
+    resume: bool,
+    seed: int | None,
+    device: str | None,
+    bank: str | Path | None,
+) -> None:
+    fixed = {} if seed is None else {"seed": seed}
+    values = {"bundle_root": str(run.root), "dataset_dir": str(data)}
+    if device is not None:
+        values["device"] = f"$torch.device('{device}')"
+    if bank is not None:
+        values["bank_dir"] = str(bank)
+    text = training_configuration(config, settings, **fixed)
+    parser = load_configuration(settings_of(text), **values)
+    # The cohort is read once: what is recorded is what is trained on.
+    cohort = build(parser, "cohort")
+    channels = channels_of(cohort["training"] + cohort["validation"])
+    text = with_settings(text, {"channels": channels})
+    parser["channels"], parser["cohort"] = channels, cohort
+    fingerprints = {split: fingerprint_of_cohort(entries) for split, entries in cohort.items()}
+    _refuse_another(run, text, fingerprints, resume, data)
+    if run.weights.exists() and run.calibration.exists():
+        logger.info("%s: its training has ended already", run.root)
+        return
+
+    build(parser, "initialize")
+    _check(parser)
+    barrier()  # no process may look for a run after another has begun it
+    if rank() == 0:
+        run.create(text)
+        write_json(run.cohort, fingerprints)
+    barrier()
+    trainer = build(parser, "train::trainer")
+    if resume and (epoch := build(parser, "checkpoints").resume(trainer)):
+        logger.info("resuming after epoch %d", epoch)
+    if rank() == 0:
+        failures = {**build(parser, "train::dataset").failed, **build(parser, "validate::dataset").failed}
+        write_json(run.left_out, failures)
+    if not run.weights.exists():
+        if trainer.state.epoch < trainer.state.max_epochs:
+            trainer.run()
+        else:  # it was stopped between its last checkpoint and its weights
+            trainer.fire_event(Events.COMPLETED)
+    build(parser, "calibration")()
+    logger.info(
+        "the model is in %s; next: python -m pipeline predict --model %s --input SCANS --output DIR", run.root, run.root
+    )
+
+
+def _refuse_another(run: Run, text: str, fingerprints: dict[str, str], resume: bool, data: str | Path) -> None:
+    """Refuse to go on with a run that was begun with other settings or scans, or without being asked to."""
+    begun = run.training_configuration.exists()
+    if begun and not resume:
+        raise UsageError(f"{run.root}: there is a run already; give --resume to go on with it, or another --output")
+    if begun and run.training_configuration.read_text(encoding="utf-8") != text:
+        raise UsageError(f"{run.root}: it was begun with other settings (configs/train.yaml); --resume needs the same")
+    if run.cohort.exists() and json.loads(run.cohort.read_text(encoding="utf-8")) != fingerprints:
+        raise UsageError(f"{run.root}: it was begun with other scans than those of {data}; --resume needs the same")
+
+
+def _check(parser: Any) -> None:
+    """Refuse wrong values before anything is read or computed."""
+    if parser["noise"] not in parser["noises"]:
+        raise UsageError(f"noise is {parser['noise']!r}; known are {', '.join(parser['noises'])}")
+    try:
+        check_score_options(**{key: parser[key] for key in SCORE_SETTINGS})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    for part in ("network_def", "objective", "preprocessing", "augmentation", "noises"):
+        build(parser, part)

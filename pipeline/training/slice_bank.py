@@ -1,0 +1,244 @@
+"""The slice bank: each scan is preprocessed once into a file of slices, and training reads batches of them."""
+
+import hashlib
+import inspect
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from pipeline.cohorts import Entry, Item, files_of
+from pipeline.errors import ScanError, UsageError, reason_of
+from pipeline.files import sha256_of, written_aside
+from pipeline.processes import gather, share_of_process
+from pipeline.scans import check_scan
+
+logger = logging.getLogger(__name__)
+
+Batch = dict[str, Any]
+
+POOL_FROM_BYTES = 100_000_000
+"""Compressed input from which starting processes, some 5 s each for their imports, is worth it."""
+
+
+class Slices(Dataset):
+    """Slices in files `.npy` of stacks (S, C + 1, N, N) in float16: the image's channels, then the mask.
+
+    The files are mapped, not read: memory does not grow with their number. On a GPU all slices are kept on it where
+    they fit.
+
+    Args:
+        files: the stacks; empty ones are passed over.
+        device: where batches are wanted.
+    """
+
+    def __init__(self, files: Sequence[Path], device: torch.device | str = "cpu") -> None:
+        stacks = (np.asarray(np.load(file, mmap_mode="r")) for file in files)
+        self.stacks = [stack for stack in stacks if len(stack)]
+        self.starts = np.cumsum([0, *map(len, self.stacks)])
+        self.resident = self._on(torch.device(device))
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the stacks."""
+        return sum(stack.nbytes for stack in self.stacks) / 1e6
+
+    @property
+    def value_range(self) -> list[float]:
+        """Lowest and highest value of the images."""
+        images = [stack[:, :-1] for stack in self.stacks]
+        return [float(min(image.min() for image in images)), float(max(image.max() for image in images))]
+
+    def _on(self, device: torch.device) -> torch.Tensor | None:
+        """Return all slices on a GPU, None where there is none or they would take more than half of its free memory."""
+        if device.type != "cuda" or not self.stacks:
+            return None
+        if self.megabytes * 1e6 > torch.cuda.mem_get_info(device)[0] / 2:
+            return None
+        resident = torch.empty((len(self), *self.stacks[0].shape[1:]), dtype=torch.float16, device=device)
+        for start, stack in zip(self.starts, self.stacks, strict=False):
+            resident[start : start + len(stack)] = torch.from_numpy(stack.copy())
+        return resident
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, indices: int | Sequence[int] | np.ndarray) -> Batch:
+        """Return one slice, or a batch for several indices at once: `image` (B, C, N, N) and `mask` (B, 1, N, N)."""
+        if self.resident is not None:
+            slices = self.resident[torch.as_tensor(indices, device=self.resident.device)]
+        elif isinstance(indices, (int, np.integer)):
+            return {key: value[0] for key, value in self[[int(indices)]].items()}
+        else:
+            stacks = np.searchsorted(self.starts, indices, side="right") - 1
+            rows = np.asarray(indices) - self.starts[stacks]
+            picked = [self.stacks[stack][row] for stack, row in zip(stacks.tolist(), rows.tolist(), strict=True)]
+            slices = torch.from_numpy(np.stack(picked)) if picked else torch.empty(0, *self.stacks[0].shape[1:])
+        slices = slices.to(torch.float32)
+        return {"image": slices[..., :-1, :, :], "mask": slices[..., -1:, :, :]}
+
+
+class SliceBank(Slices):
+    """The healthy slices of a cohort: `image` (n, C, N, N) and `mask` (n, 1, N, N).
+
+    Each scan has one file in `folder`, named by the contents of its scan, mask and label and by the preprocessing, and
+    renamed into place when complete: what is there is never stale and never partial, whoever made it.
+
+    Args:
+        data: entries of a datalist.
+        transform: from an entry's item to slices `image` (S, C, N, N) and `mask` (S, 1, N, N).
+        folder: where the files are kept.
+        title: what the cohort is called in messages.
+        workers: processes that preprocess; all processors when None.
+        device: where batches are wanted.
+
+    Raises:
+        UsageError: where no scan gives a slice, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Entry],
+        transform: Callable[[Item], Item],
+        folder: str | Path,
+        title: str = "cohort",
+        workers: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.data = data
+        self.transform = transform
+        self.failed: dict[str, str] = {}
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        fingerprint = fingerprint_of(transform)
+        jobs = [(entry, folder / f"{_content_key(entry, fingerprint)}.npy") for entry in data]
+        self._build(share_of_process([job for job in jobs if not job[1].exists()]), title, workers)
+        self.failed = {name: reason for part in gather(self.failed) for name, reason in part.items()}
+        super().__init__([file for _, file in jobs if file.exists()], device)
+        if data and not self.stacks:
+            first = next(iter(self.failed.items()), None)
+            why = f"; {first[0]}: {first[1]}" if first else ": all have annotations or too little brain"
+            raise UsageError(f"no slice to learn from in the {len(data)} {title} scans{why}")
+        numbers = f"{len(self.stacks)} scans, {len(self)} slices, {self.megabytes:.0f} MB"
+        logger.info("%s: %s in %s", title, numbers, folder)
+
+    def _build(self, jobs: Sequence[tuple[Entry, Path]], title: str, workers: int | None) -> None:
+        """Preprocess the scans of `jobs`, and name those that cannot be used."""
+        if not jobs:
+            return
+        first, *arguments = [(entry, self.transform, file) for entry, file in jobs]
+        reasons = [_write_slices(first)]
+        _announce(jobs[0][1], len(jobs), title)
+        progress = {"total": len(jobs), "initial": 1, "unit": "scan", "disable": None}
+        progress["desc"] = f"preprocessing ({title})"
+        if sum(os.path.getsize(file) for file in files_of(entry for entry, _ in jobs)) < POOL_FROM_BYTES:
+            reasons += tqdm(map(_write_slices, arguments), **progress)
+        else:
+            spawn = multiprocessing.get_context("spawn")
+            # A thread each: more would stand in each other's way.
+            with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
+                reasons += tqdm(pool.map(_write_slices, arguments), **progress)
+        for (entry, _), reason in zip(jobs, reasons, strict=True):
+            if reason is not None:
+                name = entry.images[0]
+                self.failed[name] = reason
+                logger.warning("left out: %s: %s", name, reason)
+
+
+def fingerprint_of(thing: Any) -> str:
+    """Return a text that changes with the code and the parameters of a transform, and with nothing else.
+
+    Pickles will not do: those of MONAI's loader differ from process to process and after a call.
+    """
+    if isinstance(thing, (list, tuple)):
+        return f"[{','.join(map(fingerprint_of, thing))}]"
+    if isinstance(thing, dict):
+        return f"{{{','.join(f'{key!r}:{fingerprint_of(value)}' for key, value in sorted(thing.items(), key=repr))}}}"
+    if isinstance(thing, (str, int, float, bool, bytes, type(None), type)):
+        return repr(thing)
+    kind = thing if inspect.isroutine(thing) else type(thing)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    module = inspect.getmodule(kind)
+    if module is not None and module.__name__.split(".")[0] not in ("monai", "torch", "numpy"):
+        name += hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
+    parameters = {key: value for key, value in getattr(thing, "__dict__", {}).items() if not key.startswith("_")}
+    return f"{name}({fingerprint_of(parameters)})"
+
+
+def _content_key(entry: Entry, fingerprint: str) -> str:
+    """Return the name of a scan's file in the bank: a hash of all that its slices depend on."""
+    digest = hashlib.sha256(fingerprint.encode())
+    for key, file in (*(("image", image) for image in entry.images), ("mask", entry.mask), ("label", entry.label)):
+        if file is not None:
+            digest.update((key + sha256_of(file)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path]) -> str | None:
+    """Preprocess one scan into its file; return why that is not possible, or None."""
+    entry, transform, file = arguments
+    try:
+        check_scan(entry)
+        slices = transform(entry.item())
+        stack = torch.cat([slices["image"], slices["mask"]], dim=1).numpy().astype(np.float16)
+    except (ScanError, ValueError, OSError, RuntimeError, EOFError) as error:
+        return reason_of(error)
+    try:
+        with written_aside(file) as partial:
+            np.save(partial, stack)
+    except OSError as error:
+        raise UsageError(f"{file.parent}: the slices cannot be kept there; {reason_of(error)}") from error
+    return None
+
+
+def _announce(file: Path, scans: int, title: str) -> None:
+    """Say how much disk the scans will take, if each takes what the first one did in `file`."""
+    if file.exists():
+        needed, free = (size / 1e6 for size in (scans * file.stat().st_size, disk_usage(file.parent).free))
+        level = logging.WARNING if needed > free else logging.INFO
+        numbers = f"{scans} scans will take about {needed:.0f} MB in {file.parent}, where {free:.0f} MB are free"
+        logger.log(level, "%s: %s", title, numbers)
+
+
+class BatchLoader:
+    """Batches of a slice bank, gathered at once; shuffled by a seed and the epoch alone, so that a run can be repeated.
+
+    Of several processes each gets its share of a batch. `number` is the size of the whole.
+
+    Args:
+        dataset: the slices.
+        batch_size: slices of a batch; the last one of an epoch may be smaller.
+        shuffle: whether each epoch has an order of its own.
+        seed: the seed of that order.
+    """
+
+    def __init__(self, dataset: Slices, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next pass through the bank."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            yield {**self.dataset[share_of_process(batch)], "number": len(batch)}

@@ -1,0 +1,176 @@
+"""Evaluation: the numbers of metrics.json are those of the written maps."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from pipeline.cohorts.datalist import read_datalist
+from pipeline.errors import UsageError
+from pipeline.evaluation.page import summary_text
+from pipeline.evaluation.run import evaluate
+from pipeline.evaluation.totals import verdict
+from pipeline.model.configuration import BUNDLE
+from pipeline.prediction.evaluator import predict
+
+
+def voxels(file: str | Path) -> np.ndarray:
+    return np.asarray(nib.nifti1.Nifti1Image.from_filename(file).dataobj)
+
+
+def test_metrics_are_those_of_the_written_maps_pooled_over_brain_and_label(
+    run: Path, cohort: Path, tmp_path: Path
+) -> None:
+    metrics = evaluate(run, cohort, tmp_path / "evaluation", device="cpu")
+    entries = read_datalist(cohort)["test"]
+    predict(
+        run, [entry.images[0] for entry in entries], tmp_path / "maps", [str(e.mask) for e in entries], device="cpu"
+    )
+    labels, scores = [], []
+    for i, entry in enumerate(entries):
+        case = f"lesioned_{i:03d}"
+        label, mask = voxels(entry.label) > 0, voxels(entry.mask) > 0
+        scores.append(voxels(tmp_path / "maps" / case / f"{case}_recommended.nii.gz")[mask | label])
+        labels.append(label[mask | label])
+    y, s = np.concatenate(labels), np.concatenate(scores)
+    assert metrics["cases"] == 3
+    assert metrics["pixels"]["recommended"]["ap"] == pytest.approx(average_precision_score(y, s), abs=1e-3)
+    assert metrics["pixels"]["recommended"]["auroc_brain"] == pytest.approx(roc_auc_score(y, s), abs=1e-3)
+    whole = roc_auc_score(
+        np.concatenate([(voxels(entry.label) > 0).ravel() for entry in entries]),
+        np.concatenate([voxels(file).ravel() for file in sorted((tmp_path / "maps").glob("*/*_recommended.nii.gz"))]),
+    )
+    assert metrics["pixels"]["recommended"]["auroc_all"] == pytest.approx(whole, abs=1e-3)
+    assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text()) == metrics
+    assert "recommended" in summary_text(metrics)
+
+
+def test_scans_without_labels_are_counted_and_left_out(run: Path, cohort: Path, tmp_path: Path) -> None:
+    splits = {"test": [*read_datalist(cohort)["test"], *read_datalist(cohort)["validation"]]}
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps(splits))
+    metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
+    assert (metrics["cases"], metrics["without_label"]) == (3, ["healthy_004"])
+
+
+def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, cohort: Path, tmp_path: Path) -> None:
+    entries = read_datalist(cohort)["test"]
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no scan")
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps({"test": [*entries, {"image": str(bad), "label": entries[0]["label"]}]}))
+    metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
+    assert metrics["cases"] == 3
+    assert "not a readable NIfTI" in metrics["failed"][str(bad)]
+
+
+def test_a_split_that_is_not_there_is_wrong_usage(run: Path, cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="its splits are training, validation, test"):
+        evaluate(run, cohort, tmp_path, split="tset")
+    with pytest.raises(UsageError, match="has a `label`"):
+        evaluate(run, cohort, tmp_path, split="training")
+
+
+def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path: Path) -> None:
+    metrics = evaluate(run, cohort, tmp_path, device="cpu")
+    assert {"cohort", "split", "cases", "slices", "pixels", "baselines"} <= metrics.keys()
+    assert {"elbo", "kl", "rec", "max_recommended", "kl_q95", "active_latents"} <= metrics["slices"].keys()
+    assert 0 <= metrics["slices"]["max_intensity_same_path"]["auroc"] <= 1
+    assert set(metrics["pixels"]) == {"combined", "rec", "kl", "recommended"}
+    keys = {
+        "ap", "auroc_brain", "auroc_all", "best_dice", "dice_20_80", "dice_at_fpr", "ap_ci", "best_dice_ci",
+    }  # fmt: skip
+    for values in [*metrics["pixels"].values(), *metrics["baselines"].values()]:
+        assert keys <= values.keys()
+        for key in keys:
+            assert values[key] is not None or "reason" in values or f"{key}_reason" in values, key
+    assert "fewer than 5" in metrics["pixels"]["rec"]["dice_20_80_reason"]
+    for name in ("metrics.csv", "cases.csv", "slices.csv", "evaluation.html", "curves.png", "gallery.png"):
+        assert (tmp_path / name).is_file(), name
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_with_enough_cases_there_are_intervals_around_the_value(run: Path, cohort: Path, tmp_path: Path) -> None:
+    entries = read_datalist(cohort)["test"]
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps({"test": entries * 2}))
+    values = evaluate(run, file, tmp_path / "evaluation", device="cpu")["pixels"]["recommended"]
+    assert values["ap_ci"][0] <= values["ap"] <= values["ap_ci"][1]
+    assert values["dice_20_80"] <= values["best_dice"] + 0.01
+    again = evaluate(run, file, tmp_path / "again", device="cpu")["pixels"]["recommended"]
+    assert again == values
+
+
+def test_normal_slices_have_no_annotated_pixel_and_anomalous_ones_more_than_20(
+    run: Path, cohort: Path, tmp_path: Path
+) -> None:
+    import pandas as pd
+
+    metrics = evaluate(run, cohort, tmp_path, device="cpu")
+    table = pd.read_csv(tmp_path / "slices.csv")
+    expected = sum(int((voxels(entry.label) > 0).sum()) for entry in read_datalist(cohort)["test"])
+    assert table["annotated_pixels"].sum() == expected
+    assert metrics["slices"]["normal"] == (table["annotated_pixels"] == 0).sum()
+    assert metrics["slices"]["anomalous"] == (table["annotated_pixels"] > 20).sum()
+
+
+def test_a_model_that_does_not_beat_the_baselines_is_said_so() -> None:
+    def metrics(ap: float) -> dict[str, object]:
+        return {"pixels": {"recommended": {"ap": ap}}, "baselines": {"intensity": {"ap": 0.3}, "z": {"ap": None}}}
+
+    assert "does NOT beat the baseline intensity (AP 0.300)" in verdict(metrics(0.2))
+    assert "is better than" in verdict(metrics(0.4))
+
+
+def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_path: Path) -> None:
+    entry = read_datalist(cohort)["test"][0]
+    bad = tmp_path / "<script>alert(1)</script>.nii.gz"
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.write_bytes(b"no scan")
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps({"test": [entry, {"image": str(bad), "label": entry.label}]}))
+    evaluate(run, file, tmp_path / "evaluation", device="cpu")
+    page = (tmp_path / "evaluation" / "evaluation.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_the_bundle_command_gives_the_same_numbers(run: Path, cohort: Path, tmp_path: Path) -> None:
+    ours = evaluate(run, cohort, tmp_path / "ours", device="cpu")
+    command = [
+        *(sys.executable, "-m", "monai.bundle", "run", "--config_file", str(run / "configs" / "evaluate.yaml")),
+        *("--bundle_root", str(run), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path / "bundle")),
+    ]
+    subprocess.run(command, check=True, cwd=BUNDLE.parents[1], capture_output=True)
+    assert json.loads((tmp_path / "bundle" / "metrics.json").read_text()) == ours
+
+
+def test_scans_without_any_lesion_give_null_with_a_reason(run: Path, cohort: Path, tmp_path: Path) -> None:
+    entry = read_datalist(cohort)["test"][0]
+    label = nib.nifti1.Nifti1Image.from_filename(entry.label)
+    nib.save(nib.nifti1.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), tmp_path / "none.nii.gz")
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps({"test": [entry | {"label": str(tmp_path / "none.nii.gz")}] * 6}))
+    evaluate(run, file, tmp_path / "evaluation", device="cpu")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text(), parse_constant=refuse)
+    for key in ("ap", "ap_ci", "dice_20_80", "best_dice"):
+        assert metrics["pixels"]["recommended"][key] is None
+        assert metrics["pixels"]["recommended"][f"{key}_reason"]
+
+
+def test_a_bad_training_scan_does_not_stop_the_evaluation(run: Path, cohort: Path, tmp_path: Path) -> None:
+    splits = read_datalist(cohort)
+    (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
+    splits["training"] = [{"image": str(tmp_path / "bad.nii.gz")}, *splits["training"]]
+    (tmp_path / "datalist.json").write_text(json.dumps(splits))
+    metrics = evaluate(run, tmp_path / "datalist.json", tmp_path / "evaluation", device="cpu")
+    assert metrics["baselines"]["voxelwise_z"]["ap"] is not None

@@ -1,0 +1,104 @@
+"""Configurations: changed by key, comments kept, mistakes refused."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.model.configuration import BUNDLE, settings_of, training_configuration
+
+
+def test_without_changes_it_is_the_file() -> None:
+    assert training_configuration() == (BUNDLE / "configs" / "train.yaml").read_text(encoding="utf-8")
+
+
+def test_a_setting_changes_its_key_and_nothing_else() -> None:
+    before, after = settings_of(training_configuration()), settings_of(training_configuration(settings=["lambda=0"]))
+    assert after.pop("lambda") == 0
+    assert before.pop("lambda") == 0.5
+    assert before == after
+
+
+def test_a_setting_keeps_its_comment() -> None:
+    text = training_configuration(settings=["field_of_view=256"])
+    line = next(line for line in text.splitlines() if line.startswith("field_of_view"))
+    assert "256 " in line
+    assert "# side of a slice, mm" in line
+
+
+def test_a_nested_key_is_set_by_its_path() -> None:
+    noise = settings_of(training_configuration(settings=["coarse_noise::resolution=8"]))["coarse_noise"]
+    assert noise == {"resolution": 8, "strength": [1.0, 3.0]}
+
+
+def test_a_list_is_given_as_yaml() -> None:
+    assert settings_of(training_configuration(settings=["features=[8, 8, 16, 16]"]))["features"] == [8, 8, 16, 16]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("epoch=3", "nearest known one is `epochs`"),
+        ("learning_rat=3", "nearest known one is `learning_rate`"),
+        ("coarse_noise::strenght=3", "nearest known one is `strength`"),
+        ("epochs=many", "must be like 150"),
+        ("epochs=0", "must be above 0"),
+        ("epochs=1.5", "must be like"),
+        ("features=[1, 2]", "must be like"),
+        ("keep_best=3", "must be like"),
+        ("epochs", "key=value"),
+        ("epochs={", "not YAML"),
+    ],
+)
+def test_a_mistake_in_a_setting_is_refused(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        training_configuration(settings=[setting])
+
+
+def test_the_papers_configuration_changes_hyperparameters_only() -> None:
+    ours, paper = settings_of(training_configuration()), settings_of(training_configuration("train_paper"))
+    assert ours.keys() == paper.keys()
+    assert (paper["epochs"], paper["batch_size"], paper["learning_rate"], paper["lambda"]) == (60, 64, 0.0002, 0.5)
+    assert paper["noise"] == "squares"
+    assert paper["preprocessing"] == ours["preprocessing"]
+
+
+def test_a_users_file_replaces_keys_and_may_add_one_that_it_refers_to(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("epochs: 7\nmy_shift: 0.5\nbackground: '@my_shift'\n")
+    settings = settings_of(training_configuration(str(file)))
+    assert (settings["epochs"], settings["my_shift"], settings["background"]) == (7, 0.5, "@my_shift")
+
+
+def test_a_users_file_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("epoch: 7\n")
+    with pytest.raises(UsageError, match=r"mine.yaml.*nearest known one is `epochs`"):
+        training_configuration(str(file))
+
+
+@pytest.mark.parametrize("content", [None, "- a list", "{"])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "mine.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UsageError, match="cannot be read as YAML"):
+        training_configuration(str(file))
+
+
+def test_a_file_as_yaml_dump_writes_it_is_understood(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "features:\n- 8\n- 8\n- 16\n- 16\n\ncoarse_noise:\n\n  resolution: 8\n  strength: [0.1, 0.5]\nepochs: 7\n"
+    )
+    settings = settings_of(training_configuration(str(file)))
+    assert settings["features"] == [8, 8, 16, 16]
+    assert settings["coarse_noise"] == {"resolution": 8, "strength": [0.1, 0.5]}
+    assert settings["epochs"] == 7
+
+
+@pytest.mark.parametrize("content", ["epochs: many", "features: [a, b, c, d]", "batch_size: 64.0", "seed: -1"])
+def test_wrong_values_in_a_file_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "mine.yaml").write_text(content)
+    with pytest.raises(UsageError, match="must"):
+        training_configuration(str(tmp_path / "mine.yaml"))

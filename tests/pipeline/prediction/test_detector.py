@@ -1,0 +1,93 @@
+"""Use from Python: maps of the same kind of image, on its grid, with predict's voxels."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK
+from helpers import ball, save_scan
+
+from pipeline import AnomalyDetector
+from pipeline.errors import ScanError, UsageError
+from pipeline.model.packing import pack
+from pipeline.prediction.evaluator import predict
+
+TILT = np.array([[np.cos(0.2), 0, np.sin(0.2)], [0, 1, 0], [-np.sin(0.2), 0, np.cos(0.2)]])
+OBLIQUE = np.block(
+    [[TILT @ np.diag([-4.0, 4.0, 4.0]), np.array([[60], [-80], [-50]])], [np.zeros((1, 3)), np.ones((1, 1))]]
+)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    return save_scan(tmp_path / "scan.nii.gz", ball(seed=4), OBLIQUE)
+
+
+@pytest.fixture
+def expected(run: Path, scan: Path, tmp_path: Path) -> dict[str, np.ndarray]:
+    predict(run, [scan], tmp_path / "out", device="cpu")
+    files = (tmp_path / "out" / "scan").glob("*.nii.gz")
+    maps = {file.name.removeprefix("scan_").removesuffix(".nii.gz"): nib.load(file).get_fdata() for file in files}
+    del maps["image"]
+    return maps
+
+
+@pytest.mark.parametrize("kind", ["run", "zip"])
+def test_a_path_and_a_nibabel_image_give_nibabel_images(
+    run: Path, scan: Path, expected: dict[str, np.ndarray], tmp_path: Path, kind: str
+) -> None:
+    detector = AnomalyDetector(run if kind == "run" else pack(run, tmp_path / "model.zip"), device="cpu")
+    for image in (scan, str(scan), nib.load(scan)):
+        maps = detector(image)
+        assert maps.keys() == expected.keys()
+        for name, voxels in expected.items():
+            np.testing.assert_array_equal(maps[name].get_fdata(), voxels)
+            np.testing.assert_array_equal(maps[name].affine, nib.load(scan).affine)
+
+
+def test_a_simple_itk_image_gives_simple_itk_images(run: Path, scan: Path, expected: dict[str, np.ndarray]) -> None:
+    image = SimpleITK.ReadImage(str(scan))
+    maps = AnomalyDetector(run, device="cpu")(image)
+    for name, voxels in expected.items():
+        assert maps[name].GetDirection() == image.GetDirection()
+        assert maps[name].GetOrigin() == image.GetOrigin()
+        array = SimpleITK.GetArrayFromImage(maps[name]).transpose()
+        np.testing.assert_allclose(array, voxels, rtol=1e-3, atol=1e-4 * voxels.max())
+
+
+def test_the_share_of_false_alarms_can_be_chosen(run: Path, tmp_path: Path) -> None:
+    voxels = ball(seed=4)
+    shaded = np.where(voxels > 0, voxels + 30 * np.arange(voxels.shape[0])[:, None, None], 0).astype(np.int16)
+    scan = save_scan(tmp_path / "shaded.nii.gz", shaded, OBLIQUE)
+    few, many = (AnomalyDetector(run, "cpu", fpr)(scan)["anomalies"].get_fdata().sum() for fpr in (0.001, 0.2))
+    assert few < many
+
+
+def test_a_mask_limits_the_maps(run: Path, scan: Path) -> None:
+    mask = nib.nifti1.Nifti1Image((nib.load(scan).get_fdata() > 0).astype(np.uint8), OBLIQUE)
+    mask.dataobj[:, :20] = 0
+    maps = AnomalyDetector(run, device="cpu")(scan, mask)
+    assert not maps["rec"].get_fdata()[:, :20].any()
+
+
+def test_what_cannot_be_used_is_named(run: Path, tmp_path: Path) -> None:
+    detector = AnomalyDetector(run, device="cpu")
+    with pytest.raises(ScanError, match="ndarray is no image"):
+        detector(np.zeros((4, 4, 4)))  # type: ignore[arg-type]
+    with pytest.raises(ScanError, match="2 dimensions"):
+        detector(SimpleITK.Image(8, 8, SimpleITK.sitkFloat32))
+    with pytest.raises(ScanError):
+        detector(nib.nifti1.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)))
+    with pytest.raises(UsageError, match="not a model"):
+        AnomalyDetector(tmp_path)
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = (
+        "import sys, pipeline; assert 'torch' not in sys.modules;"
+        "pipeline.AnomalyDetector; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3], timeout=60)

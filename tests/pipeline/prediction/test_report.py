@@ -1,0 +1,153 @@
+"""The report: what needs attention first, harmless whatever files are called, and it opens in a browser offline."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from pipeline.prediction.report import write_report
+from pipeline.prediction.results import Result
+from pipeline.prediction.run_info import CalibrationInfo, RunInfo
+
+RUN = RunInfo(
+    version="0.1.0", model="flair <model>", fingerprint="ab" * 32, torch="2", monai="1", device="cpu", fpr=0.01,
+    minimum_cluster_ml=0.0, threshold=0.8, calibration=CalibrationInfo(12, 1300.0, 13.0),
+    started="2026-01-01T00:00:00+00:00", seconds=3.0, cases=1, failed=0, interrupted=False,
+)  # fmt: skip
+HOSTILE = "<script>document.title='owned'</script>"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+def case(output: Path, name: str, **values: Any) -> Result:
+    """Write the files of a case that is done, and return its result."""
+    folder = output / name
+    folder.mkdir(parents=True)
+    box = PngInfo()
+    box.add_text("thumbnail", "0,0,40,40")
+    Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(folder / f"{name}_preview.png", pnginfo=box)
+    table = pd.DataFrame({"position_mm": np.arange(60.0), "max_recommended": np.sin(np.arange(60) / 9) ** 2})
+    table.to_csv(folder / f"{name}_slices.csv", index=False)
+    (folder / f"{name}.itksnap").write_text("")
+    known = {"max_surprise": 3.0, "anomaly_ml": 5.0, "clusters": 2, "largest_cluster_ml": 4.0}
+    return Result(name, f"/scans/{name}.nii.gz", "done", "", **known | values)
+
+
+class Page(HTMLParser):
+    """The text of a page, its tags, and the addresses that it names."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.text, self.tags, self.addresses = "", [], []
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value for key, value in attrs if key in ("href", "src") and value is not None]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + " "
+
+
+def test_failures_come_first_then_warnings_then_scans_by_surprise(tmp_path: Path) -> None:
+    results = [
+        case(tmp_path, "less", max_surprise=2.0),
+        case(tmp_path, "most", max_surprise=4.0, warnings=("odd spacing",)),
+        Result("broken", "/scans/broken.nii.gz", "failed", "the file is empty"),
+        Result("later", "/scans/later.nii.gz"),
+    ]
+    write_report(results, RUN, tmp_path)
+    text = Page(tmp_path / "report.html").text
+    order = ["2 scans done", "broken.nii.gz", "the file is empty", "later.nii.gz", "odd spacing", "Scans, the most"]
+    places = [text.index(words) for words in order]
+    places += [text.index(f" {name} ", places[-1] + 20) for name in ("most", "less")]
+    assert places == sorted(places)
+    assert "1 failed" in text
+    assert "12 healthy scans" in text
+    assert "13 ml of false alarm" in text
+    assert "not for diagnosis" in text
+
+
+def test_names_are_harmless_in_the_page(tmp_path: Path) -> None:
+    name = 'a" onerror="x & <b>ü</b> #%'
+    results = [
+        case(tmp_path, name.replace("/", "_"), warnings=[HOSTILE]),
+        Result(HOSTILE, f"/scans/{HOSTILE}", "failed", HOSTILE),
+    ]
+    write_report(results, RUN, tmp_path)
+    page = Page(tmp_path / "report.html")
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) == 3
+    assert page.tags.count("b") == 6  # our own: two notes, a scan, three in the explanation
+
+
+def test_links_lead_to_the_files(tmp_path: Path) -> None:
+    name = "a b#ü%20"
+    write_report([case(tmp_path, name)], RUN, tmp_path)
+    from urllib.parse import unquote
+
+    links = [address for address in Page(tmp_path / "report.html").addresses if not address.startswith(("data:", "#"))]
+    assert len(links) == 4  # the picture and three files
+    assert all((tmp_path / unquote(link)).is_file() for link in links)
+
+
+def test_nothing_is_fetched_from_elsewhere(tmp_path: Path) -> None:
+    write_report([case(tmp_path, "one")], RUN, tmp_path)
+    content = (tmp_path / "report.html").read_text()
+    assert not re.search(r"https?://|url\(|@import", content)
+
+
+def test_lost_pictures_and_tables_are_no_reason_to_have_no_report(tmp_path: Path) -> None:
+    results = [case(tmp_path, "lost"), case(tmp_path, "damaged")]
+    shutil.rmtree(tmp_path / "lost")
+    (tmp_path / "damaged" / "damaged_preview.png").write_bytes(b"no picture")
+    (tmp_path / "damaged" / "damaged_slices.csv").write_text("nonsense")
+    write_report(results, RUN, tmp_path)
+    text = Page(tmp_path / "report.html").text
+    assert "lost" in text
+    assert "damaged" in text
+
+
+def test_without_calibration_the_report_says_so(tmp_path: Path) -> None:
+    unknown = {"max_surprise": None, "anomaly_ml": None, "clusters": None, "largest_cluster_ml": None}
+    write_report([case(tmp_path, "one", **unknown)], replace(RUN, calibration=None, threshold=None), tmp_path)
+    assert "no calibration" in Page(tmp_path / "report.html").text
+
+
+def test_a_place_is_told_in_words(tmp_path: Path) -> None:
+    write_report([case(tmp_path, "one", largest_cluster_ras_mm="-34.2 12.0 -40.4")], RUN, tmp_path)
+    text = Page(tmp_path / "report.html").text.replace("\xa0", " ")
+    assert "34 mm left, 12 mm front, 40 mm down" in text
+
+
+@pytest.mark.parametrize("number", [0, 1, 30, 500])
+def test_it_opens_in_a_browser_without_a_network(tmp_path: Path, number: int) -> None:
+    if BROWSER is None:
+        pytest.skip("no Chromium here to open the report in")
+    results = [case(tmp_path / "out", f"case {i}", max_surprise=i / 100) for i in range(number)]
+    results += [Result(f"bad {i}", f"/scans/{HOSTILE}{i}", "failed", HOSTILE) for i in range(number // 10 + 1)]
+    (tmp_path / "out").mkdir(exist_ok=True)
+    write_report(results, RUN, tmp_path / "out")
+    report = tmp_path / "out" / "report.html"
+    assert report.stat().st_size < 6e6
+    command = [
+        *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+        *(
+            "--disable-component-update",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+        ),
+        *("--window-size=1280,800", "--dump-dom", report.as_uri()),
+    ]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert f"<title>Anomaly maps of {len(results)} scan" in dom  # no hostile name has renamed it
+    assert dom.count('<td class="name">') == number
+    assert "<script" not in dom

@@ -1,0 +1,67 @@
+"""Familiarity: scans like the healthy ones pass, others are told with what is unlike."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t
+
+from pipeline.scoring.familiarity import ALPHA, Familiarity
+
+
+def facts(random: np.random.Generator, **changes: Any) -> dict[str, Any]:
+    return {
+        "length_mm": random.normal(175, 8),
+        "width_mm": random.normal(140, 6),
+        "height_mm": random.normal(130, 6),
+        "slice_spacing_mm": 2.0,
+        "residual": random.normal(0.35, 0.03),
+        "intensities": [(np.linspace(-1.5, 1.5, 25) + random.normal(0, 0.03, 25)).tolist()],
+    } | changes
+
+
+def familiarity(scans: int, seed: int = 0) -> Familiarity:
+    random = np.random.default_rng(seed)
+    return Familiarity.of([facts(random) for _ in range(scans)])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(4, 60))
+def test_a_scan_like_the_healthy_ones_passes(seed: int, scans: int) -> None:
+    random = np.random.default_rng(seed)
+    middle = facts(random, length_mm=175.0, width_mm=140.0, height_mm=130.0, residual=0.35)
+    assert familiarity(scans, seed).warnings_of(middle) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"length_mm": 260.0}, "260 mm long"),
+        ({"width_mm": 70.0}, "70 mm wide"),
+        ({"height_mm": 40.0}, "40 mm high"),
+        ({"slice_spacing_mm": 6.0}, "6.00 mm apart"),
+        ({"residual": 0.9}, "typical error of 0.90"),
+        ({"intensities": [(-(np.linspace(-1.5, 1.5, 25) ** 3)).tolist()]}, "intensities are distributed otherwise"),
+    ],
+)
+def test_what_is_unlike_is_named(change: dict[str, Any], words: str) -> None:
+    (warning,) = familiarity(20).warnings_of(facts(np.random.default_rng(1), **change))
+    assert words in warning
+    assert "unlike the 20 healthy scans" in warning
+
+
+def test_a_better_reconstruction_than_that_of_healthy_scans_is_no_reason_to_warn() -> None:
+    assert familiarity(20).warnings_of(facts(np.random.default_rng(1), residual=0.01)) == []
+
+
+def test_the_limits_are_the_prediction_interval() -> None:
+    values = [150.0, 200.0, 160.0, 190.0, 175.0]
+    random = np.random.default_rng(0)
+    limits = Familiarity.of([facts(random, length_mm=value) for value in values]).limits["length_mm"]
+    half = t.ppf(1 - ALPHA / 2, 4) * np.std(values, ddof=1) * np.sqrt(1.2)
+    assert limits == pytest.approx((175 - half, 175 + half))
+
+
+def test_too_few_healthy_scans_say_nothing() -> None:
+    assert familiarity(2).warnings_of(facts(np.random.default_rng(1), length_mm=900.0)) == []

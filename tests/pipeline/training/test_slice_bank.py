@@ -1,0 +1,171 @@
+"""The slice bank: each scan once, never stale, and bad scans named."""
+
+import errno
+import os
+from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import ball, save_scan
+from monai.transforms import Compose
+
+from pipeline.cohorts import Entry
+from pipeline.errors import UsageError
+from pipeline.model.configuration import load_configuration, training_configuration
+from pipeline.training.slice_bank import BatchLoader, SliceBank, Slices
+
+
+@pytest.fixture
+def transform(tmp_path: Path) -> Compose:
+    file = tmp_path / "train.yaml"
+    file.write_text(training_configuration())
+    parser = load_configuration(file)
+    return Compose([parser.get_parsed_content("preprocessing"), parser.get_parsed_content("slice_selection")])
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> list[dict[str, Any]]:
+    return [Entry((str(save_scan(tmp_path / f"{i}.nii.gz", ball(seed=i))),)) for i in range(3)]
+
+
+def test_slices_are_the_transforms_own(tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]) -> None:
+    bank = SliceBank(entries, transform, tmp_path / "bank")
+    expected = torch.cat([transform(entry)["image"].as_tensor() for entry in entries])
+    assert {stack.dtype for stack in bank.stacks} == {np.dtype(np.float16)}
+    torch.testing.assert_close(bank[np.arange(len(bank))]["image"], expected, atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(bank[len(bank) - 1]["image"], bank[[0, len(bank) - 1]]["image"][1])
+
+
+def test_a_second_bank_preprocesses_nothing(tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]) -> None:
+    first = SliceBank(entries, transform, tmp_path / "bank")
+    written = {file: file.stat().st_mtime_ns for file in (tmp_path / "bank").iterdir()}
+    second = SliceBank(entries, transform, tmp_path / "bank")
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "bank").iterdir()} == written
+    assert torch.equal(*(bank[np.arange(len(bank))]["image"] for bank in (first, second)))
+
+
+def test_a_changed_scan_is_preprocessed_again(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]
+) -> None:
+    first = SliceBank(entries, transform, tmp_path / "bank")
+    save_scan(Path(entries[0]["image"]), ball(seed=99))
+    second = SliceBank(entries, transform, tmp_path / "bank")
+    assert len(list((tmp_path / "bank").iterdir())) == 4
+    assert not torch.equal(*(bank[[10]]["image"] for bank in (first, second)))
+
+
+def test_another_preprocessing_has_files_of_its_own(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]
+) -> None:
+    SliceBank(entries, transform, tmp_path / "bank")
+    transform.transforms[0].transforms[-1].resample.field_of_view = 150
+    SliceBank(entries, transform, tmp_path / "bank")
+    assert len(list((tmp_path / "bank").iterdir())) == 6
+
+
+def test_a_bad_scan_is_named_and_left_out(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    good = len(SliceBank(entries, transform, tmp_path / "bank"))
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no scan at all")
+    empty = save_scan(tmp_path / "zero.nii.gz", np.zeros((20, 20, 20), np.int16))
+    bank = SliceBank([*entries, Entry((str(bad),)), Entry((str(empty),))], transform, tmp_path / "bank")
+    assert len(bank) == good
+    assert set(bank.failed) == {str(bad), str(empty)}
+    assert "bad.nii.gz: not a readable NIfTI file" in caplog.text
+    assert "zero.nii.gz: all voxels have the same value" in caplog.text
+
+
+def test_a_cohort_without_a_usable_slice_is_an_error(tmp_path: Path, transform: Compose) -> None:
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no scan at all")
+    with pytest.raises(UsageError, match=r"no slice to learn from in the 1 training scans.*not a readable NIfTI"):
+        SliceBank([Entry((str(bad),))], transform, tmp_path / "bank", title="training")
+
+
+def test_annotated_slices_are_not_learned_from(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]
+) -> None:
+    healthy = len(SliceBank(entries[:1], transform, tmp_path / "bank"))
+    label = np.zeros((40, 48, 36), np.uint8)
+    label[20, 24, 17:20] = 1
+    save_scan(tmp_path / "label.nii.gz", label)
+    labelled = SliceBank([entries[0] | {"label": str(tmp_path / "label.nii.gz")}], transform, tmp_path / "bank")
+    assert len(labelled) == healthy - 3
+
+
+def test_a_full_disk_is_named(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, stack: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UsageError, match=r"bank: the slices cannot be kept there.*disk is full"):
+        SliceBank(entries, transform, tmp_path / "bank")
+    assert not list((tmp_path / "bank").iterdir())
+
+
+def test_disk_use_is_announced_after_the_first_scan(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        bank = SliceBank(entries, transform, tmp_path / "bank")
+    first, *_, last = caplog.messages
+    written = sum(file.stat().st_size for file in (tmp_path / "bank").iterdir()) / 1e6
+    assert first.startswith(f"cohort: {len(entries)} scans will take about {written:.0f} MB")
+    assert f"{len(bank)} slices" in last
+
+
+def test_a_disk_too_small_is_warned_of_early(
+    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.training.slice_bank.disk_usage", lambda _: SimpleNamespace(free=1000))
+        SliceBank(entries, transform, tmp_path / "bank")
+    assert "where 0 MB are free" in next(record for record in caplog.records if record.levelname == "WARNING").message
+
+
+def test_the_slices_are_mapped_not_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((5, 2, 8, 8), np.float16))
+    (stack,) = Slices([tmp_path / "a.npy"]).stacks
+    assert isinstance(stack.base, np.memmap)
+
+
+class Numbers(Slices):
+    """A bank whose slices are their own numbers."""
+
+    def __init__(self, n: int) -> None:
+        parts = np.array_split(np.arange(n, dtype=np.float16)[:, None, None, None].repeat(2, axis=1), 3)
+        self.stacks, self.resident = parts, None
+        self.starts = np.cumsum([0, *map(len, parts)])
+
+
+def numbers_of(loader: BatchLoader) -> list[list[int]]:
+    return [batch["image"].flatten().int().tolist() for batch in loader]
+
+
+def test_an_epoch_sees_each_slice_once() -> None:
+    batches = numbers_of(BatchLoader(Numbers(10), 4, shuffle=True, seed=1))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert sorted(chain(*batches)) == list(range(10))
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    loader, same, other = (BatchLoader(Numbers(50), 8, shuffle=True, seed=seed) for seed in (1, 1, 2))
+    first = numbers_of(loader)
+    assert numbers_of(same) == first
+    assert numbers_of(other) != first
+    loader.set_epoch(3)
+    assert numbers_of(loader) != first
+    same.set_epoch(3)
+    assert numbers_of(same) == numbers_of(loader)
+
+
+def test_without_shuffling_the_order_is_the_banks() -> None:
+    assert list(chain(*numbers_of(BatchLoader(Numbers(5), 2)))) == [0, 1, 2, 3, 4]
