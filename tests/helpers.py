@@ -1,9 +1,13 @@
 """Small scans and settings that several tests use."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+
+from pipeline.cohorts import Entry
 
 SMALL = ("epochs=2", "features=[4,4,8,8]", "latent_channels=8", "val_interval=1", "checkpoint_interval=1")
 """Settings of a network that trains in a second."""
@@ -23,3 +27,9 @@ def ball(shape: tuple[int, int, int] = (40, 48, 36), radius: float = 16.0, seed:
     inside = np.linalg.norm(grid, axis=0) <= radius
     noise = np.random.default_rng(seed).normal(400, 60, shape)
     return np.where(inside, np.clip(noise, 100, None), 0).astype(np.int16)
+
+
+def write_datalist(file: Path, splits: Mapping[str, Sequence[Entry]]) -> Path:
+    """Write splits as a datalist, and return its file."""
+    file.write_text(json.dumps({split: [entry.item() for entry in entries] for split, entries in splits.items()}))
+    return file

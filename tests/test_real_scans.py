@@ -1,13 +1,12 @@
 """The whole way on real scans: volumes stored P, S, R at 2 mm, single slices with lesions, a patient in MNI space."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from helpers import SMALL
+from helpers import SMALL, write_datalist
 
 from pipeline.cohorts.datalist import read_datalist
 from pipeline.evaluation.run import evaluate
@@ -19,9 +18,9 @@ from transforms import BrainMask
 def few(datalist: Path, folder: Path, **numbers: int) -> Path:
     """Write a datalist of the first scans of some splits."""
     splits = read_datalist(datalist)
-    file = folder / "datalist.json"
-    file.write_text(json.dumps({split: splits[split][:number] for split, number in numbers.items()}))
-    return file
+    return write_datalist(
+        folder / "datalist.json", {split: splits[split][:number] for split, number in numbers.items()}
+    )
 
 
 def test_healthy_volumes_go_the_whole_way_on_their_own_grid(real_data: Callable[[str], Path], tmp_path: Path) -> None:

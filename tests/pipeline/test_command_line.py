@@ -1,15 +1,14 @@
 """The command line: statuses, messages, and no tracebacks for what people get wrong."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import SMALL, ball, save_scan
+from helpers import SMALL, ball, save_scan, write_datalist
 
 from pipeline import __version__
-from pipeline.cohorts.datalist import read_datalist
+from pipeline.cohorts.datalist import Entry, read_datalist
 from pipeline.command_line import main
 
 
@@ -81,8 +80,8 @@ def test_an_existing_folder_is_not_used_for_the_demo(tmp_path: Path) -> None:
 def test_training_that_left_scans_out_gives_status_1(cohort: Path, run: Path, tmp_path: Path) -> None:
     splits = read_datalist(cohort)
     (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
-    splits["training"].append({"image": str(tmp_path / "bad.nii.gz")})
-    (tmp_path / "datalist.json").write_text(json.dumps(splits))
+    splits["training"].append(Entry((str(tmp_path / "bad.nii.gz"),)))
+    write_datalist(tmp_path / "datalist.json", splits)
     command = ["train", "--data", str(tmp_path / "datalist.json"), "--output", str(tmp_path / "run"), "--set", *SMALL]
     assert main([*command, "--device", "cpu"]) == 1
     assert "bad.nii.gz" in (tmp_path / "run" / "left_out.json").read_text()

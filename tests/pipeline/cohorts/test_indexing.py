@@ -402,12 +402,12 @@ def test_folder_indexes_the_real_cohorts(
     output = tmp_path / "d.json"
     index_cohort(datalist.parent, "folder", output, modality, healthy)
     entries = read_datalist(output)["training" if healthy else "test"]
-    by_name = {Path(entry["image"]).name: entry for entry in entries}
+    by_name = {Path(entry.images[0]).name: entry for entry in entries}
     splits = [name for name in listed if not modality or name == "test_flair"]
     expected = [entry for name in splits for entry in listed[name]]
     assert len(expected) == len(entries)
     for entry in expected:
-        own = by_name[Path(entry["image"]).name]
+        own = by_name[Path(entry.images[0]).name]
         for role in ("mask", "label"):
-            if role in entry:
-                assert Path(own[role]).name == Path(entry[role]).name
+            if getattr(entry, role) is not None:
+                assert Path(getattr(own, role)).name == Path(getattr(entry, role)).name

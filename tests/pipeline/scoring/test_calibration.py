@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_slices_with_annotation_and_scans_that_fail_do_not_count(run: Path, tmp_
     try:
         scan = Entry((str(tmp_path / "scan.nii.gz"),))
         whole = calibrate(run, [scan, Entry((str(tmp_path / "bad.nii.gz"),))], device="cpu")
-        half = calibrate(run, [scan | {"label": str(tmp_path / "label.nii.gz")}], device="cpu")
+        half = calibrate(run, [replace(scan, label=str(tmp_path / "label.nii.gz"))], device="cpu")
         none = calibrate(run, [Entry((str(tmp_path / "bad.nii.gz"),))], device="cpu")
     finally:
         Run(run).calibration.write_text(kept)

@@ -8,18 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from pipeline.scoring.familiarity import ALPHA, Familiarity
+from pipeline.scoring.familiarity import ALPHA, Facts, Familiarity
 
 
-def facts(random: np.random.Generator, **changes: Any) -> dict[str, Any]:
-    return {
+def facts(random: np.random.Generator, **changes: Any) -> Facts:
+    values: dict[str, Any] = {
         "length_mm": random.normal(175, 8),
         "width_mm": random.normal(140, 6),
         "height_mm": random.normal(130, 6),
         "slice_spacing_mm": 2.0,
         "residual": random.normal(0.35, 0.03),
         "intensities": [(np.linspace(-1.5, 1.5, 25) + random.normal(0, 0.03, 25)).tolist()],
-    } | changes
+    }
+    return Facts(**values | changes)
 
 
 def familiarity(scans: int, seed: int = 0) -> Familiarity:

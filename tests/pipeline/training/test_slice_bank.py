@@ -2,10 +2,10 @@
 
 import errno
 import os
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,19 +28,19 @@ def transform(tmp_path: Path) -> Compose:
 
 
 @pytest.fixture
-def entries(tmp_path: Path) -> list[dict[str, Any]]:
+def entries(tmp_path: Path) -> list[Entry]:
     return [Entry((str(save_scan(tmp_path / f"{i}.nii.gz", ball(seed=i))),)) for i in range(3)]
 
 
-def test_slices_are_the_transforms_own(tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]) -> None:
+def test_slices_are_the_transforms_own(tmp_path: Path, transform: Compose, entries: list[Entry]) -> None:
     bank = SliceBank(entries, transform, tmp_path / "bank")
-    expected = torch.cat([transform(entry)["image"].as_tensor() for entry in entries])
+    expected = torch.cat([transform(entry.item())["image"].as_tensor() for entry in entries])
     assert {stack.dtype for stack in bank.stacks} == {np.dtype(np.float16)}
     torch.testing.assert_close(bank[np.arange(len(bank))]["image"], expected, atol=2e-3, rtol=1e-3)
     torch.testing.assert_close(bank[len(bank) - 1]["image"], bank[[0, len(bank) - 1]]["image"][1])
 
 
-def test_a_second_bank_preprocesses_nothing(tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]) -> None:
+def test_a_second_bank_preprocesses_nothing(tmp_path: Path, transform: Compose, entries: list[Entry]) -> None:
     first = SliceBank(entries, transform, tmp_path / "bank")
     written = {file: file.stat().st_mtime_ns for file in (tmp_path / "bank").iterdir()}
     second = SliceBank(entries, transform, tmp_path / "bank")
@@ -48,19 +48,15 @@ def test_a_second_bank_preprocesses_nothing(tmp_path: Path, transform: Compose, 
     assert torch.equal(*(bank[np.arange(len(bank))]["image"] for bank in (first, second)))
 
 
-def test_a_changed_scan_is_preprocessed_again(
-    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]
-) -> None:
+def test_a_changed_scan_is_preprocessed_again(tmp_path: Path, transform: Compose, entries: list[Entry]) -> None:
     first = SliceBank(entries, transform, tmp_path / "bank")
-    save_scan(Path(entries[0]["image"]), ball(seed=99))
+    save_scan(Path(entries[0].images[0]), ball(seed=99))
     second = SliceBank(entries, transform, tmp_path / "bank")
     assert len(list((tmp_path / "bank").iterdir())) == 4
     assert not torch.equal(*(bank[[10]]["image"] for bank in (first, second)))
 
 
-def test_another_preprocessing_has_files_of_its_own(
-    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]
-) -> None:
+def test_another_preprocessing_has_files_of_its_own(tmp_path: Path, transform: Compose, entries: list[Entry]) -> None:
     SliceBank(entries, transform, tmp_path / "bank")
     transform.transforms[0].transforms[-1].resample.field_of_view = 150
     SliceBank(entries, transform, tmp_path / "bank")
@@ -68,7 +64,7 @@ def test_another_preprocessing_has_files_of_its_own(
 
 
 def test_a_bad_scan_is_named_and_left_out(
-    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, transform: Compose, entries: list[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
     good = len(SliceBank(entries, transform, tmp_path / "bank"))
     bad = tmp_path / "bad.nii.gz"
@@ -88,19 +84,17 @@ def test_a_cohort_without_a_usable_slice_is_an_error(tmp_path: Path, transform: 
         SliceBank([Entry((str(bad),))], transform, tmp_path / "bank", title="training")
 
 
-def test_annotated_slices_are_not_learned_from(
-    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]]
-) -> None:
+def test_annotated_slices_are_not_learned_from(tmp_path: Path, transform: Compose, entries: list[Entry]) -> None:
     healthy = len(SliceBank(entries[:1], transform, tmp_path / "bank"))
     label = np.zeros((40, 48, 36), np.uint8)
     label[20, 24, 17:20] = 1
     save_scan(tmp_path / "label.nii.gz", label)
-    labelled = SliceBank([entries[0] | {"label": str(tmp_path / "label.nii.gz")}], transform, tmp_path / "bank")
+    labelled = SliceBank([replace(entries[0], label=str(tmp_path / "label.nii.gz"))], transform, tmp_path / "bank")
     assert len(labelled) == healthy - 3
 
 
 def test_a_full_disk_is_named(
-    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, transform: Compose, entries: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(file: Path, stack: np.ndarray) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -112,7 +106,7 @@ def test_a_full_disk_is_named(
 
 
 def test_disk_use_is_announced_after_the_first_scan(
-    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, transform: Compose, entries: list[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
         bank = SliceBank(entries, transform, tmp_path / "bank")
@@ -123,7 +117,7 @@ def test_disk_use_is_announced_after_the_first_scan(
 
 
 def test_a_disk_too_small_is_warned_of_early(
-    tmp_path: Path, transform: Compose, entries: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, transform: Compose, entries: list[Entry], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.training.slice_bank.disk_usage", lambda _: SimpleNamespace(free=1000))

@@ -1,6 +1,5 @@
 """Training: repeatable, resumable, and what it leaves behind."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from helpers import SMALL
+from helpers import SMALL, write_datalist
 
 from networks import CEVAE
 from pipeline.cohorts.datalist import read_datalist
@@ -191,7 +190,7 @@ def test_a_refused_setting_leaves_no_run_behind(cohort: Path, tmp_path: Path) ->
 
 def test_resuming_with_other_scans_is_refused(cohort: Path, run: Path, tmp_path: Path) -> None:
     splits = read_datalist(cohort)
-    (tmp_path / "other.json").write_text(json.dumps({**splits, "training": splits["training"][:-1]}))
+    write_datalist(tmp_path / "other.json", {**splits, "training": splits["training"][:-1]})
     with pytest.raises(UsageError, match="other scans"):
         train(tmp_path / "other.json", run, settings=SMALL, resume=True, seed=1, device="cpu")
 
