@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -71,6 +72,47 @@ def test_a_mask_limits_the_maps(run: Path, scan: Path) -> None:
     mask.dataobj[:, :20] = 0
     maps = AnomalyDetector(run, device="cpu")(scan, mask)
     assert not maps["rec"].get_fdata()[:, :20].any()
+
+
+def with_skull(file: Path) -> Path:
+    """Write a head: brain in noise, with a bright shell around it."""
+    random = np.random.default_rng(0)
+    voxels = ball().astype(np.float32)
+    distance = np.linalg.norm(np.indices(voxels.shape) - np.array([19.5, 23.5, 17.5])[:, None, None, None], axis=0)
+    voxels = np.where(distance > 12, random.uniform(1, 20, voxels.shape), voxels)
+    voxels[(distance > 15) & (distance < 17)] = 700
+    return save_scan(file, voxels)
+
+
+def with_mirrored_header(file: Path) -> Path:
+    """Write a scan whose qform exchanges left and right of its sform."""
+    image = nib.load(save_scan(file, ball(seed=4), OBLIQUE))
+    image.set_sform(OBLIQUE, code=1)
+    image.set_qform(OBLIQUE @ np.diag([-1.0, 1.0, 1.0, 1.0]), code=1)
+    image.to_filename(file)
+    return file
+
+
+def of_another_sequence(file: Path) -> Path:
+    """Write a brain of half the size whose grey levels run the other way."""
+    voxels = ball(radius=8.0)
+    return save_scan(file, np.where(voxels > 0, 1000 - voxels + 200 * (voxels > 420), 0).astype(np.int16))
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [(with_skull, "skull"), (with_mirrored_header, "turns or mirrors"), (of_another_sequence, "healthy")],
+)
+def test_the_warnings_are_those_of_predict(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, write: Callable[[Path], Path], words: str
+) -> None:
+    scan = write(tmp_path / "odd.nii.gz")
+    (result,) = predict(run, [scan], tmp_path / "out", device="cpu")
+    assert any(words in warning for warning in result.warnings)
+    detector = AnomalyDetector(run, device="cpu")
+    caplog.clear()
+    detector(scan)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == list(result.warnings)
 
 
 def test_what_cannot_be_used_is_named(run: Path, tmp_path: Path) -> None:
