@@ -3,14 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from helpers import write_datalist
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from pipeline.cohorts.datalist import read_datalist
+from pipeline.cohorts.datalist import Entry, read_datalist
 from pipeline.errors import UsageError
 from pipeline.evaluation.page import summary_text
 from pipeline.evaluation.run import evaluate
@@ -52,8 +54,7 @@ def test_metrics_are_those_of_the_written_maps_pooled_over_brain_and_label(
 
 def test_scans_without_labels_are_counted_and_left_out(run: Path, cohort: Path, tmp_path: Path) -> None:
     splits = {"test": [*read_datalist(cohort)["test"], *read_datalist(cohort)["validation"]]}
-    file = tmp_path / "datalist.json"
-    file.write_text(json.dumps(splits))
+    file = write_datalist(tmp_path / "datalist.json", splits)
     metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
     assert (metrics["cases"], metrics["without_label"]) == (3, ["healthy_004"])
 
@@ -62,8 +63,8 @@ def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, cohort: Path, tmp_p
     entries = read_datalist(cohort)["test"]
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no scan")
-    file = tmp_path / "datalist.json"
-    file.write_text(json.dumps({"test": [*entries, {"image": str(bad), "label": entries[0]["label"]}]}))
+    unreadable = Entry((str(bad),), label=entries[0].label)
+    file = write_datalist(tmp_path / "datalist.json", {"test": [*entries, unreadable]})
     metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
     assert metrics["cases"] == 3
     assert "not a readable NIfTI" in metrics["failed"][str(bad)]
@@ -97,8 +98,7 @@ def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path:
 
 def test_with_enough_cases_there_are_intervals_around_the_value(run: Path, cohort: Path, tmp_path: Path) -> None:
     entries = read_datalist(cohort)["test"]
-    file = tmp_path / "datalist.json"
-    file.write_text(json.dumps({"test": entries * 2}))
+    file = write_datalist(tmp_path / "datalist.json", {"test": entries * 2})
     values = evaluate(run, file, tmp_path / "evaluation", device="cpu")["pixels"]["recommended"]
     assert values["ap_ci"][0] <= values["ap"] <= values["ap_ci"][1]
     assert values["dice_20_80"] <= values["best_dice"] + 0.01
@@ -132,8 +132,8 @@ def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_pat
     bad = tmp_path / "<script>alert(1)</script>.nii.gz"
     bad.parent.mkdir(parents=True, exist_ok=True)
     bad.write_bytes(b"no scan")
-    file = tmp_path / "datalist.json"
-    file.write_text(json.dumps({"test": [entry, {"image": str(bad), "label": entry.label}]}))
+    unreadable = Entry((str(bad),), label=entry.label)
+    file = write_datalist(tmp_path / "datalist.json", {"test": [entry, unreadable]})
     evaluate(run, file, tmp_path / "evaluation", device="cpu")
     page = (tmp_path / "evaluation" / "evaluation.html").read_text()
     assert "<script>" not in page
@@ -154,8 +154,8 @@ def test_scans_without_any_lesion_give_null_with_a_reason(run: Path, cohort: Pat
     entry = read_datalist(cohort)["test"][0]
     label = nib.nifti1.Nifti1Image.from_filename(entry.label)
     nib.save(nib.nifti1.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), tmp_path / "none.nii.gz")
-    file = tmp_path / "datalist.json"
-    file.write_text(json.dumps({"test": [entry | {"label": str(tmp_path / "none.nii.gz")}] * 6}))
+    empty = replace(entry, label=str(tmp_path / "none.nii.gz"))
+    file = write_datalist(tmp_path / "datalist.json", {"test": [empty] * 6})
     evaluate(run, file, tmp_path / "evaluation", device="cpu")
 
     def refuse(constant: str) -> None:
@@ -170,7 +170,7 @@ def test_scans_without_any_lesion_give_null_with_a_reason(run: Path, cohort: Pat
 def test_a_bad_training_scan_does_not_stop_the_evaluation(run: Path, cohort: Path, tmp_path: Path) -> None:
     splits = read_datalist(cohort)
     (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
-    splits["training"] = [{"image": str(tmp_path / "bad.nii.gz")}, *splits["training"]]
-    (tmp_path / "datalist.json").write_text(json.dumps(splits))
+    splits["training"] = [Entry((str(tmp_path / "bad.nii.gz"),)), *splits["training"]]
+    write_datalist(tmp_path / "datalist.json", splits)
     metrics = evaluate(run, tmp_path / "datalist.json", tmp_path / "evaluation", device="cpu")
     assert metrics["baselines"]["voxelwise_z"]["ap"] is not None
