@@ -94,7 +94,7 @@ def replace(name: str, old: bytes, new: bytes) -> Change:
     ("change", "reason"),
     [
         (replace("configs/train.yaml", b"polarity: bright", b"polarity: dark"), "configs/train.yaml was changed"),
-        (replace("pipeline/scoring.py", b"import", b"import  "), "pipeline/scoring.py was changed"),
+        (replace("pipeline/demo.py", b"import", b"import  "), "pipeline/demo.py was changed"),
         (remove("models/model.pt"), "models/model.pt is missing"),
         (add("more.py"), "more.py was added"),
         (add("../outside"), "leads elsewhere"),
@@ -112,12 +112,12 @@ def test_what_was_tampered_with_is_refused_and_named(packed: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (replace("configs/metadata.json", b'"cevae_format": 1', b'"cevae_format": 2'), "newer version"),
+        (replace("configs/metadata.json", b'"cevae_format": 2', b'"cevae_format": 3'), "newer version"),
         (remove("configs/metadata.json"), "not a bundle that `pack` wrote"),
         (replace("configs/train.yaml", b"size: 64", b"size: \"$__import__('os').abort()\""), "plain value"),
         (replace("configs/train.yaml", b"transforms.BrainMaskd", b"theirs.Transform"), "preprocessing"),
         (replace("configs/train.yaml", b"_target_: networks.CEVAE\n", b"_target_: os.abort\n"), "network_def"),
-        (replace("configs/train.yaml", b"size: 64", b"size: [1]"), "must be like"),
+        (replace("configs/train.yaml", b"size: 64", b"size: [1]"), "must be a whole number"),
         (replace("configs/inference.yaml", b"batch_size: 64", b'batch_size: "@evil"'), "plain value"),
         (replace("configs/train.yaml", b"size: 64", b"size: !!python/object:os.abort"), "not a bundle|damaged"),
     ],
