@@ -36,7 +36,7 @@ def text_of(document: CommentedMap) -> str:
     return stream.getvalue().removeprefix(_HEADER)
 
 
-def put(parent: CommentedMap, key: str, value: Any) -> None:
+def put(parent: dict[str, Any], key: str, value: Any) -> None:
     """Set a key's value. Comments stay; a list or mapping that brings no layout of its own goes on one line."""
     old = parent.get(key)
     if isinstance(old, dict) and isinstance(value, dict) and old.keys() == value.keys():
@@ -68,7 +68,7 @@ def _last_value(parent: Any, key: Any) -> tuple[Any, Any, int]:
     return parent, key, 0 if isinstance(parent, CommentedSeq) else 2
 
 
-def _take_comment_below(parent: CommentedMap, key: str) -> str:
+def _take_comment_below(parent: dict[str, Any], key: str) -> str:
     """Remove the comment lines below a block, and return them."""
     holder, last, place = _last_value(parent, key)
     comments = holder.ca.items.get(last)
@@ -79,7 +79,7 @@ def _take_comment_below(parent: CommentedMap, key: str) -> str:
     return below
 
 
-def _add_comment_below(parent: CommentedMap, key: str, below: str) -> None:
+def _add_comment_below(parent: dict[str, Any], key: str, below: str) -> None:
     """Write comment lines below a block."""
     if not below:
         return

@@ -54,7 +54,7 @@ def pack(run: str | Path, output: str | Path, evaluations: Sequence[str | Path] 
     load_model(run, "cpu")  # what cannot be used is not handed on
     if Run(run).is_former:
         raise UsageError(
-            f"{run}: a former version trained it, and its configurations need that version; pack it with that"
+            f"{run}: a former version trained it, and its configurations need that one; pack it with that one"
         )
     content = _content(run, [_metrics(Path(folder)) for folder in evaluations])
     content[SUMS] = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in sorted(content.items())).encode()

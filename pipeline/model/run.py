@@ -81,7 +81,8 @@ class Run:
     @property
     def is_former(self) -> bool:
         """Whether a former version of this program wrote it."""
-        return is_former(settings_of(self.inference_configuration.read_text(encoding="utf-8")))
+        file = self.inference_configuration
+        return file.is_file() and is_former(settings_of(file.read_text(encoding="utf-8")))
 
     def create(self, configuration: str) -> None:
         """Make the folder: a training configuration's text, and what belongs to every bundle."""

@@ -37,7 +37,7 @@ class Setting:
         minimum, maximum: every value must lie between them.
         choices: the values that are known; any if there are none.
         fixed_at_training: whether the weights depend on it, so that prediction refuses weights trained with another.
-        in_calibration: whether it changes `recommended` after training, so that a calibration holds for its value alone.
+        in_calibration: whether it changes `recommended` after training, so that a calibration holds for one value.
         in_card: whether it stands in the model card.
     """
 

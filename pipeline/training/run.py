@@ -108,8 +108,8 @@ def _refuse_another(run: Run, text: str, fingerprints: dict[str, str], resume: b
         raise UsageError(f"{run.root}: there is a run already; give --resume to go on with it, or another --output")
     if begun and run.settings != settings_of(text):
         raise UsageError(
-            f"{run.root}: it was begun with other settings or another version of this program (configs/train.yaml); "
-            "--resume needs the same"
+            f"{run.root}: it was begun with other settings (configs/train.yaml), or by another version of this "
+            "program; --resume needs the same"
         )
     if run.cohort.exists() and json.loads(run.cohort.read_text(encoding="utf-8")) != fingerprints:
         raise UsageError(f"{run.root}: it was begun with other scans than those of {data}; --resume needs the same")
