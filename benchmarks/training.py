@@ -52,7 +52,7 @@ def real_loop(folder: Path, slices: Slices, settings: list[str], device: str) ->
     content = settings_of(training_configuration("train", settings))
     # The handlers that log; those that validate and write checkpoints are not what is measured.
     logging_handlers = [h for h in content["train"]["handlers"] if "Table" in str(h) or "Board" in str(h)]
-    content["train"]["handlers"] = logging_handlers
+    content["train"]["trainer"]["train_handlers"] = logging_handlers
     parser = load_configuration(content, bundle_root=str(folder), device=f"$torch.device('{device}')")
     parser["train::dataloader"] = BatchLoader(slices, BATCH, shuffle=True)
     parser["validate::dataloader"] = BatchLoader(slices, BATCH)

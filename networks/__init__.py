@@ -2,6 +2,15 @@
 
 from networks.cevae import CEVAE
 from networks.objective import CEVAEObjective, Terms, kl_divergence, reconstruction_error
-from networks.scores import Scores, score_slices
+from networks.scores import ScoreOptions, Scores, score_slices
 
-__all__ = ["CEVAE", "CEVAEObjective", "Scores", "Terms", "kl_divergence", "reconstruction_error", "score_slices"]
+__all__ = [
+    "CEVAE",
+    "CEVAEObjective",
+    "ScoreOptions",
+    "Scores",
+    "Terms",
+    "kl_divergence",
+    "reconstruction_error",
+    "score_slices",
+]

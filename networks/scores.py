@@ -4,6 +4,7 @@ A(x) = |x - g(mu(x))|  *  |d KL(x) / d x|                                       
 -ELBO(x) = KL(x) + rec(x, g(mu(x)))
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -28,16 +29,36 @@ class Scores(NamedTuple):
     slice_rec: torch.Tensor
 
 
-def check_score_options(polarity: str, smoothing: float, symmetry: float, reconstruction_share: float) -> None:
-    """Raise ValueError for an unknown polarity, a negative weight of the smoothing, or a share outside 0 to 1."""
-    if polarity not in POLARITIES:
-        raise ValueError(f"unknown polarity {polarity!r}; known are {', '.join(POLARITIES)}")
-    if smoothing < 0:
-        raise ValueError(f"smoothing is {smoothing}, but must be 0 or more")
-    if not 0 <= symmetry <= 1:
-        raise ValueError(f"symmetry is {symmetry}, but must lie between 0 and 1")
-    if not 0 <= reconstruction_share <= 1:
-        raise ValueError(f"reconstruction_share is {reconstruction_share}, but must lie between 0 and 1")
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How slices are scored.
+
+    Attributes:
+        reconstruction: "l2" or "l1", as in the objective: the error of `slice_rec`.
+        polarity: "bright", "dark" or "both": which residuals count in `recommended`.
+        smoothing: weight of the total variation filter, pixels.
+        symmetry: share of the residuals' symmetric part that is left out, 0 to 1.
+        reconstruction_share: share of the reconstruction that is subtracted, 0 to 1.
+
+    Raises:
+        ValueError: for an unknown polarity, a negative smoothing, or a share outside 0 to 1.
+    """
+
+    reconstruction: str = "l2"
+    polarity: str = "both"
+    smoothing: float = 0.0
+    symmetry: float = 0.0
+    reconstruction_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.polarity not in POLARITIES:
+            raise ValueError(f"unknown polarity {self.polarity!r}; known are {', '.join(POLARITIES)}")
+        if self.smoothing < 0:
+            raise ValueError(f"smoothing is {self.smoothing}, but must be 0 or more")
+        if not 0 <= self.symmetry <= 1:
+            raise ValueError(f"symmetry is {self.symmetry}, but must lie between 0 and 1")
+        if not 0 <= self.reconstruction_share <= 1:
+            raise ValueError(f"reconstruction_share is {self.reconstruction_share}, but must lie between 0 and 1")
 
 
 def polarised(residual: torch.Tensor, polarity: str) -> torch.Tensor:
@@ -63,36 +84,27 @@ def symmetric_part(residual: torch.Tensor, width: int) -> torch.Tensor:
     return common * (apart / width).clamp(max=1)[:, None]
 
 
-def recommend(residual: torch.Tensor, polarity: str, smoothing: float, symmetry: float) -> torch.Tensor:
+def recommend(residual: torch.Tensor, options: ScoreOptions) -> torch.Tensor:
     """Return `recommended` (B, 1, H, W) of signed residuals (B, C, H, W).
 
-    1. Less `symmetry` times their symmetric part: what a healthy brain is surprising in, it mostly is on both sides.
-    2. A total variation filter of weight `smoothing` (pixels): where a fold lies a little beside its reconstruction,
+    1. Less `symmetry` times their symmetric part: healthy surprises are mostly symmetric.
+    2. A total variation filter of weight `smoothing`: where a fold lies a little beside its reconstruction,
        bright and dark cancel; where a lesion is, they do not, and its edge stays.
     3. What has the given polarity, averaged over channels.
     """
-    if symmetry > 0:
-        width = 2 * round(2 * smoothing) + 1  # about as far as the filter itself reaches
-        residual = residual - symmetry * symmetric_part(residual, width)
-    return polarised(total_variation_filter(residual, smoothing), polarity).mean(1, keepdim=True)
+    if options.symmetry > 0:
+        width = 2 * round(2 * options.smoothing) + 1  # about as far as the filter itself reaches
+        residual = residual - options.symmetry * symmetric_part(residual, width)
+    return polarised(total_variation_filter(residual, options.smoothing), options.polarity).mean(1, keepdim=True)
 
 
-def score_slices(
-    network: CEVAE,
-    x: torch.Tensor,
-    reconstruction: str = "l2",
-    polarity: str = "both",
-    smoothing: float = 0.0,
-    symmetry: float = 0.0,
-    reconstruction_share: float = 1.0,
-) -> Scores:
+def score_slices(network: CEVAE, x: torch.Tensor, options: ScoreOptions) -> Scores:
     """Return the scores of slices (B, C, N, N): one pass through encoder and decoder, one back through the encoder.
 
     The KL of a slice depends on that slice only, so the gradient of the sum over the batch is that of each slice.
     `rec` and `kl` are means over channels, `combined` their product. `recommended` is `recommend` of x - k g, k the
-    `reconstruction_share`: g has something of a lesion too, and all of g would take that from it.
+    `reconstruction_share`: g reproduces part of a lesion, and subtracting all of g would remove that part.
     """
-    check_score_options(polarity, smoothing, symmetry, reconstruction_share)
     with torch.enable_grad():  # evaluators run under no_grad
         x = x.detach().requires_grad_()
         mu, logvar = network.encode(x)
@@ -103,6 +115,6 @@ def score_slices(
         g = network.decode(mu.detach())
         rec = (x - g).abs().mean(1, keepdim=True)
         kl = gradient.abs().mean(1, keepdim=True)
-        recommended = recommend(x - reconstruction_share * g, polarity, smoothing, symmetry)
-        slice_rec = reconstruction_error(x, g, reconstruction)
+        recommended = recommend(x - options.reconstruction_share * g, options)
+        slice_rec = reconstruction_error(x, g, options.reconstruction)
         return Scores(rec * kl, rec, kl, recommended, g, slice_kl.detach(), slice_rec)

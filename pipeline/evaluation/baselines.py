@@ -86,7 +86,7 @@ class Baselines:
         """Return `recommended` (X, Y, Z) of a reconstruction that is 0 everywhere."""
         model, image = self.model, item["image"]
         x = volume_to_slices(image.as_tensor(), self.slice_axis)
-        recommended = recommend(x, model.settings["polarity"], model.smoothing, model.symmetry)
+        recommended = recommend(x, model.score_options())
         volume = slices_to_volume(recommended, self.slice_axis)
         on_grid = model.preprocessing.inverse({"image": MetaTensor(volume).copy_meta_from(image)})
         restored: np.ndarray = on_grid["image"][0].numpy()

@@ -10,11 +10,14 @@ from pipeline.model.configuration import (
 )
 from pipeline.model.packing import pack
 from pipeline.model.run import Run
+from pipeline.model.settings import CALIBRATED_SETTINGS, FIXED_AT_TRAINING
 from pipeline.model.trained import Model, load_model
 from pipeline.model.unpacking import open_model
 
 __all__ = [
     "BUNDLE",
+    "CALIBRATED_SETTINGS",
+    "FIXED_AT_TRAINING",
     "Model",
     "Run",
     "build",

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UsageError
+from pipeline.model.commented_yaml import parse, put, text_of
+from pipeline.model.settings import SETTINGS, check_setting
 
 _ROOT = Path(__file__).parents[2]
 BUNDLE = bundle if (bundle := _ROOT / "bundles" / "brain_mri_cevae").is_dir() else _ROOT
@@ -24,32 +28,38 @@ def training_configuration(config: str = "train", settings: Sequence[str] = (), 
         fixed: further top-level keys and their values, such as the seed.
 
     Raises:
-        UsageError: for a file that cannot be read, an unknown key, or a value of another type than the default.
+        UsageError: for a file that cannot be read, an unknown key, or a wrong value.
     """
     text = (BUNDLE / "configs" / "train.yaml").read_text(encoding="utf-8")
     if config != "train":
         text = _with_file(text, config)
+    changes: dict[str, Any] = {}
     for setting in settings:
         key, separator, value = setting.partition("=")
         if not separator:
             raise UsageError(f"--set {setting}: write it as key=value")
         try:
-            parsed = yaml.safe_load(value)
+            changes[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {setting}: the value is not YAML") from error
-        text = _with_setting(text, key.strip(), parsed)
-    return with_settings(text, fixed)
+    return with_settings(text, changes | fixed)
 
 
 def with_settings(text: str, settings: Mapping[str, Any]) -> str:
-    """Return a configuration's text with top-level keys set to other values, its comments kept.
+    """Return a configuration's text with keys, written `outer::inner`, set to other values; its comments are kept.
 
     Raises:
-        UsageError: for an unknown key, or a value of another type than the one there.
+        UsageError: for an unknown key, or a wrong value.
     """
-    for key, value in settings.items():
-        text = _with_setting(text, key, value)
-    return text
+    document = parse(text)
+    for path, value in settings.items():
+        *outer, key = path.split("::")
+        parent: Any = document
+        for part in outer:
+            parent = _inside(parent, part, document)
+        check_setting(path, value, _inside(parent, key, document))
+        put(parent, key, value)
+    return text_of(document)
 
 
 def settings_of(text: str) -> dict[str, Any]:
@@ -57,104 +67,47 @@ def settings_of(text: str) -> dict[str, Any]:
     return yaml.safe_load(text)
 
 
+def _inside(parent: Any, key: str, document: CommentedMap) -> Any:
+    """Return the value of a known key."""
+    if not isinstance(parent, Mapping) or key not in parent:
+        raise UsageError(_unknown(key, parent if isinstance(parent, Mapping) else document))
+    return parent[key]
+
+
 def _with_file(text: str, config: str) -> str:
+    """Return a configuration's text with the keys of a user's file in place of its own."""
     path = BUNDLE / "configs" / "train_paper.yaml" if config == "train_paper" else Path(config)
     try:
         overlay = path.read_text(encoding="utf-8")
-        keys = list(settings_of(overlay).keys())
-    except (OSError, yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
+        values, blocks = dict(settings_of(overlay).items()), parse(overlay)
+    except (OSError, yaml.YAMLError, YAMLError, AttributeError, UnicodeDecodeError) as error:
         raise UsageError(
             f"--config {config}: cannot be read as YAML; give train, train_paper or the path of a file"
         ) from error
-    defaults = settings_of(text)
-    for key in keys:
-        block = _block(str(key)).search(overlay)
-        if block is None:
-            raise UsageError(f"{config}: write `{key}` as a plain key at the start of a line")
-        known = _block(str(key)).search(text)
-        if known is not None:
-            value = settings_of(overlay)[key]
-            if not (isinstance(value, str) and value.startswith(("@", "$"))):
-                _check_type(key, value, defaults[key])
-            text = text[: known.start()] + block[0].rstrip("\n") + "\n" + text[known.end() :]
-        elif re.search(rf"@{re.escape(key)}\b", text + overlay):
-            text = text.rstrip("\n") + "\n\n" + block[0]
-        else:
-            raise UsageError(f"{config}: {_unknown(key, settings_of(text))}")
-    return text
+    document = parse(text)
+    for key, value in values.items():
+        if key in document:
+            _check_block(str(key), value, document[key])
+        elif not re.search(rf"@{re.escape(str(key))}\b", text + overlay):
+            raise UsageError(f"{config}: {_unknown(str(key), document)}")
+        put(document, key, blocks[key])
+    return text_of(document)
 
 
-def _with_setting(text: str, key: str, value: Any) -> str:
-    """Return the text with one key set, its comment kept."""
-    outer, *inner = key.split("::")
-    settings = settings_of(text)
-    known: Any = settings
-    for part in (outer, *inner):
-        if not isinstance(known, Mapping) or part not in known:
-            raise UsageError(_unknown(part, known if isinstance(known, Mapping) else settings))
-        known = known[part]
-    _check_type(key, value, known)
-    if inner:
-        target = settings[outer]
-        for part in inner[:-1]:
-            target = target[part]
-        target[inner[-1]] = value
-        value = settings[outer]
-    block = _block(outer).search(text)
-    if block is None:
-        raise UsageError(f"`{outer}` cannot be set: it is not a plain key of the configuration")
-    comment = re.match(r"[^#\n]*(#[^\n]*)?", block[0])
-    dumped = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
-    line = f"{outer}: {dumped}"
-    if comment is not None and comment[1]:
-        line = f"{line:<28} {comment[1]}"
-    return text[: block.start()] + line + "\n" + text[block.end() :]
-
-
-def _block(key: str) -> re.Pattern[str]:
-    """Return a pattern for a top-level key with all that is indented below it."""
-    inside = r"(?:(?:[ \t]*\n)*(?:[ \t]+\S|-(?=\s)).*(?:\n|\Z))*"  # indented, or items of a list that is not
-    return re.compile(rf"^{re.escape(str(key))}:.*(?:\n|\Z){inside}", re.MULTILINE)
+def _check_block(key: str, value: Any, known: Any) -> None:
+    """Check a value of a file, and the settings inside it; one that refers to others is left to MONAI."""
+    if isinstance(value, str) and value.startswith(("@", "$")):
+        return
+    check_setting(key, value, known)
+    if isinstance(known, dict):
+        for inner in value.keys() & known.keys():
+            if f"{key}::{inner}" in SETTINGS:
+                _check_block(f"{key}::{inner}", value[inner], known[inner])
 
 
 def _unknown(key: str, known: Mapping[str, Any]) -> str:
-    nearest = difflib.get_close_matches(str(key), [str(k) for k in known], n=1, cutoff=0.0)
+    nearest = difflib.get_close_matches(key, [str(k) for k in known], n=1, cutoff=0.0)
     return f"unknown key `{key}`; the nearest known one is `{nearest[0]}`"
-
-
-def _check_type(key: str, value: Any, known: Any) -> None:
-    def is_number(x: Any) -> bool:
-        return isinstance(x, (int, float)) and not isinstance(x, bool)
-
-    wrong = (
-        (isinstance(known, bool) and not isinstance(value, bool))
-        or (is_number(known) and not is_number(value))
-        or (isinstance(known, list) and not isinstance(value, list))
-        or (isinstance(known, list) and [is_number(x) for x in value] != [is_number(x) for x in known])
-        or (key.split("::")[-1] in ("features", "number") and not all(map(_is_whole, value)))
-        or (isinstance(known, dict) and not isinstance(value, dict))
-        or (key.split("::")[-1] in _WHOLE and not _is_whole(value))
-    )
-    if wrong:
-        raise UsageError(f"`{key}` is {value!r}, but must be like {known!r}")
-    if is_number(known) and key in _POSITIVE and value <= 0:
-        raise UsageError(f"`{key}` is {value!r}, but must be above 0")
-    if key in ("seed", "early_stopping") and value < 0:
-        raise UsageError(f"`{key}` is {value!r}, but must not be negative")
-
-
-def _is_whole(x: Any) -> bool:
-    return isinstance(x, int) and not isinstance(x, bool)
-
-
-_WHOLE = (
-    "size", "epochs", "batch_size", "latent_channels", "seed", "val_interval", "checkpoint_interval",
-    "early_stopping", "channels", "resolution",
-)  # fmt: skip
-_POSITIVE = (
-    "size", "field_of_view", "epochs", "batch_size", "learning_rate", "latent_channels",
-    "val_interval", "checkpoint_interval", "channels",
-)  # fmt: skip
 
 
 def load_configuration(configuration: Path | dict[str, Any], **values: Any) -> Any:
@@ -172,10 +125,15 @@ def build(parser: Any, key: str) -> Any:
     """Build the object that a key of a configuration describes.
 
     Raises:
-        UsageError: if a constructor rejects a value.
+        UsageError: if a constructor rejects a value, or the configuration names code that is not there.
     """
     try:
         return parser.get_parsed_content(key)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{str(error).rstrip('.')}; install its package, or if a former version of this program wrote the "
+            "configuration, take that file from a new run"
+        ) from error
     except RuntimeError as error:  # MONAI's, around the error of what it calls
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, (UsageError, ValueError, TypeError)):

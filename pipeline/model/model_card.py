@@ -5,14 +5,7 @@ from typing import Any
 
 from pipeline.model.configuration import BUNDLE
 from pipeline.model.run import Run
-
-TOLD = (
-    "size", "field_of_view", "slice_axis", "normalisation", "lambda", "reconstruction", "noise", "features",
-    "latent_channels", "epochs", "batch_size", "learning_rate", "precision", "polarity", "smoothing", "symmetry",
-    "reconstruction_share", "seed",
-)  # fmt: skip
-"""Settings that stand in the card."""
-
+from pipeline.model.settings import CARD_SETTINGS
 
 COMMANDS = """\
 ## MONAI Bundle Commands
@@ -61,7 +54,7 @@ def model_card(run: Path, metadata: dict[str, Any], evaluations: list[dict[str, 
         f"- Target: anomalies of the brain\n- Modality: {cohort.get('modality', 'MR')}, "
         f"{settings['channels']} channel(s)\n- Scans: {', '.join(scans) or 'not recorded'}, taken as healthy\n",
         "## Training configuration\n",
-        _table(["setting", "value"], [[f"`{key}`", str(settings[key])] for key in TOLD if key in settings]),
+        _table(["setting", "value"], [[f"`{key}`", str(settings[key])] for key in CARD_SETTINGS if key in settings]),
         "### Input\n",
         f"Slices (B, {settings['channels']}, {settings['size']}, {settings['size']}) over "
         f"{settings['field_of_view']} mm, in RAS orientation, normalised inside the brain mask.\n",

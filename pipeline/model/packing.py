@@ -24,8 +24,8 @@ from pipeline.model.model_card import model_card
 from pipeline.model.run import Run
 from pipeline.model.trained import load_model
 
-FORMAT = 1
-"""Of the zip: raised when an older program could not read it rightly."""
+FORMAT = 2
+"""Format of the zip; increased on changes that an older program cannot read. Format 1 is read too (plain_values.py)."""
 
 SUMS = "SHA256SUMS"
 """The SHA-256 of every other file, in the form that `sha256sum --check` reads."""
@@ -52,6 +52,10 @@ def pack(run: str | Path, output: str | Path, evaluations: Sequence[str | Path] 
     if output.suffix != ".zip":
         raise UsageError(f"{output}: its name must end in .zip")
     load_model(run, "cpu")  # what cannot be used is not handed on
+    if Run(run).is_former:
+        raise UsageError(
+            f"{run}: a former version trained it, and its configurations need that one; pack it with that one"
+        )
     content = _content(run, [_metrics(Path(folder)) for folder in evaluations])
     content[SUMS] = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in sorted(content.items())).encode()
     try:

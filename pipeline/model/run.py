@@ -1,6 +1,7 @@
 """The folder of a run, which is a bundle: the one place that knows the names of its files."""
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ import torch
 
 from pipeline.errors import UsageError
 from pipeline.model.configuration import BUNDLE, load_configuration, settings_of
+from pipeline.model.plain_values import is_former, on_installed_blocks
+
+logger = logging.getLogger(__name__)
 
 BUNDLE_FILES = (
     "configs/inference.yaml", "configs/evaluate.yaml", "configs/multi_gpu_train.yaml", "configs/metadata.json",
@@ -74,6 +78,12 @@ class Run:
         """The keys and values of its training configuration."""
         return settings_of(self.training_configuration.read_text(encoding="utf-8"))
 
+    @property
+    def is_former(self) -> bool:
+        """Whether a former version of this program wrote it."""
+        file = self.inference_configuration
+        return file.is_file() and is_former(settings_of(file.read_text(encoding="utf-8")))
+
     def create(self, configuration: str) -> None:
         """Make the folder: a training configuration's text, and what belongs to every bundle."""
         self.weights.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +111,14 @@ class Run:
         """
         if not self.inference_configuration.is_file():
             raise UsageError(f"{self.root}: not a model; give the directory that `train` wrote, or the zip of `pack`")
+        configuration = settings_of(self.inference_configuration.read_text(encoding="utf-8"))
+        if is_former(configuration):
+            logger.warning(
+                "%s: a former version wrote it; its plain values are used, and all else is this version's",
+                self.inference_configuration,
+            )
+            configuration = settings_of(on_installed_blocks("inference.yaml", configuration))
         values = {key: value for key, value in values.items() if value is not None}
         if device is not None:
             values["device"] = f"$torch.device('{torch.device(device)}')"
-        return load_configuration(self.inference_configuration, bundle_root=str(self.root), **values)
+        return load_configuration(configuration, bundle_root=str(self.root), **values)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.transforms import Compose
 
-from networks import CEVAE
+from networks import CEVAE, ScoreOptions
 from pipeline.errors import UsageError, reason_of
 from pipeline.files import sha256_of
 from pipeline.model.configuration import load_configuration
@@ -28,23 +28,19 @@ class Model:
     name: str = ""
     """Name of the run's directory."""
 
-    @property
-    def smoothing(self) -> float:
-        """Weight of the total variation filter of `recommended`, pixels on the network's grid."""
-        return float(self.settings["smoothing"] * self.settings["size"] / self.settings["field_of_view"])
-
-    @property
-    def symmetry(self) -> float:
-        """Share of the symmetric part that `recommended` leaves out: a sagittal slice has no other side."""
-        return 0.0 if self.settings["slice_axis"] == "sagittal" else float(self.settings["symmetry"])
-
-    @property
-    def reconstruction_share(self) -> float:
-        """Share of the reconstruction that `recommended` subtracts: all of it where dark lesions are looked for too.
-
-        What is left of a share stands out where the healthy brain itself is bright or dark, and its dark is darker.
-        """
-        return float(self.settings["reconstruction_share"]) if self.settings["polarity"] == "bright" else 1.0
+    def score_options(self) -> ScoreOptions:
+        """Return how its slices are scored: the settings, with millimetres as pixels on the network's grid."""
+        settings = self.settings
+        return ScoreOptions(
+            reconstruction=settings["reconstruction"],
+            polarity=settings["polarity"],
+            smoothing=float(settings["smoothing"] * settings["size"] / settings["field_of_view"]),
+            # A sagittal slice has no other side.
+            symmetry=0.0 if settings["slice_axis"] == "sagittal" else float(settings["symmetry"]),
+            # With a share below 1 bright tissue keeps a bright residual and dark tissue a darker one, so all of the
+            # reconstruction is subtracted unless only bright lesions count.
+            reconstruction_share=float(settings["reconstruction_share"]) if settings["polarity"] == "bright" else 1.0,
+        )
 
     @property
     def kl_is_trained(self) -> bool:

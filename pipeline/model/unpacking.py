@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import yaml
 
 from pipeline.errors import UsageError
-from pipeline.model.configuration import BUNDLE, settings_of, with_settings
 from pipeline.model.packing import FORMAT, SUMS
+from pipeline.model.plain_values import GUARDED_BLOCKS, on_installed_blocks
 from pipeline.model.run import Run
 
 logger = logging.getLogger(__name__)
@@ -24,14 +23,8 @@ LARGEST = 4 << 30
 
 MOST_FILES = 1000
 
-READ = ("models/model.pt", "models/model.json", "models/calibration.json")
+UNPACKED_FILES = ("models/model.pt", "models/model.json", "models/calibration.json")
 """Files that are taken as they are; of the configurations only the plain values are."""
-
-PLACES = {"bundle_root", "dataset_dir", "bank_dir", "mask_dir", "output_dir", "overwrite", "device", "imports"}
-"""Keys that belong to the machine, not to the model."""
-
-PARTS = {"train.yaml": ("preprocessing", "network_def"), "inference.yaml": ("inferer",)}
-"""What prediction is built of: a bundle in which these are others than here holds code of its own."""
 
 
 @contextmanager
@@ -62,48 +55,21 @@ def _unpack(file: Path, run: Path) -> None:
     try:
         metadata = json.loads(content["configs/metadata.json"])
         newer = metadata["cevae_format"] > FORMAT
-        packed = {name: _plain(content[f"configs/{name}"]) for name in PARTS}
+        packed = {name: dict(yaml.safe_load(content[f"configs/{name}"]).items()) for name in GUARDED_BLOCKS}
     except (KeyError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UsageError(f"{file}: not a bundle that `pack` wrote, or damaged; copy it again") from error
     if newer:
         raise UsageError(f"{file}: packed by a newer version ({metadata.get('version')}) of this program; update it")
-    texts = {}
-    for name, settings in packed.items():
-        text = (BUNDLE / "configs" / name).read_text(encoding="utf-8")
-        ours = settings_of(text)
-        for part in PARTS[name]:
-            if settings.get(part) != ours[part]:
-                raise UsageError(
-                    f"{file}: its `{part}` is not this program's; unzip it and give its folder if you trust its code"
-                )
-        values = {key: settings[key] for key in ours if key in settings and key not in PLACES and _is_plain(ours[key])}
-        wrong = [key for key, value in values.items() if not _is_plain(value)]
-        if wrong:
-            raise UsageError(f"{file}: `{wrong[0]}` must be a plain value, not code")
-        try:
-            texts[name] = with_settings(text, values)
-        except UsageError as error:
-            raise UsageError(f"{file}: {error}") from error
+    try:
+        texts = {name: on_installed_blocks(name, settings) for name, settings in packed.items()}
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
     folder = Run(run)
     folder.create(texts["train.yaml"])
     folder.inference_configuration.write_text(texts["inference.yaml"], encoding="utf-8")
-    for name in READ:
+    for name in UNPACKED_FILES:
         if name in content:
             (run / name).write_bytes(content[name])
-
-
-def _plain(data: bytes) -> dict[str, Any]:
-    settings = yaml.safe_load(data)
-    return dict(settings.items())
-
-
-def _is_plain(value: Any) -> bool:
-    """Return whether a value is none that MONAI would look up, run or build."""
-    if isinstance(value, dict):
-        return "_target_" not in value and all(isinstance(key, str) and _is_plain(value[key]) for key in value)
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return not (isinstance(value, str) and any(sign in value for sign in "$@%"))
 
 
 def _checked(file: Path) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
 """Scoring: what a model says of a scan, held against healthy scans."""
 
 from pipeline.scoring.calibrating import calibrate
-from pipeline.scoring.calibration import SCORE_SETTINGS, Calibration, load_calibration
+from pipeline.scoring.calibration import Calibration, load_calibration
 from pipeline.scoring.findings import CONNECTIVITY, Findings
 from pipeline.scoring.predictor import Prediction, Predictor, open_predictor
 from pipeline.scoring.scan_scorer import SliceScorer, axis_of_scan, score_scan
@@ -11,7 +11,6 @@ from pipeline.scoring.score_bins import bin_of, edge_of
 __all__ = [
     "CONNECTIVITY",
     "MAPS",
-    "SCORE_SETTINGS",
     "Calibration",
     "Findings",
     "Prediction",

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.errors import UsageError, reason_of
 from pipeline.files import sha256_of, write_json
-from pipeline.model import Model, Run
+from pipeline.model import CALIBRATED_SETTINGS, Model, Run
 from pipeline.scoring.familiarity import Facts, Familiarity
 from pipeline.scoring.score_bins import bin_of, edge_of
 
@@ -25,9 +25,6 @@ BITS = 16
 
 FORMAT = 1
 """Of the file: raised when an older program could not read it rightly."""
-
-SCORE_SETTINGS = ("polarity", "smoothing", "symmetry", "reconstruction_share")
-"""Settings that change `recommended` after training: a calibration holds for its own alone."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class Calibration:
         content = {
             "format": FORMAT,
             "model": model.fingerprint,
-            "settings": {key: model.settings[key] for key in SCORE_SETTINGS},
+            "settings": {key: model.settings[key] for key in CALIBRATED_SETTINGS},
             "note": f"{self.scans} healthy scans: their number, not that of their voxels, limits what may be claimed",
             **asdict(self),
             "bins": self.bins.tolist(),
@@ -120,7 +117,7 @@ def load_calibration(run: str | Path, model: Model) -> Calibration | None:
         raise UsageError(f"{file}: not a calibration ({reason_of(error)}); copy the model again") from error
     if newer:
         raise UsageError(f"{file}: written by a newer version of this program; update it")
-    if known != (model.fingerprint, {key: model.settings[key] for key in SCORE_SETTINGS}):
+    if known != (model.fingerprint, {key: model.settings[key] for key in CALIBRATED_SETTINGS}):
         raise UsageError(
             f"{file}: of other weights or other score settings than this model's; delete it and repeat "
             "the training's command with --config RUN/configs/train.yaml --resume, which only calibrates anew"

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from nibabel.orientations import apply_orientation, io_orientation
 
-from networks import CEVAE, score_slices
+from networks import CEVAE, ScoreOptions, score_slices
 from pipeline.cohorts import Item
 from pipeline.errors import ScanError
 from pipeline.model import Model
@@ -26,32 +26,15 @@ class SliceScorer(Inferer):
 
     Args:
         batch_size: slices at once.
-        slice_axis, reconstruction, polarity: as in the training configuration.
-        smoothing: weight of the total variation filter, pixels.
-        symmetry: share of the residuals' symmetric part that is left out, 0 to 1.
-        reconstruction_share: share of the reconstruction that is subtracted, 0 to 1.
+        slice_axis: "axial", "coronal" or "sagittal", as in training.
+        options: how slices are scored.
     """
 
-    def __init__(
-        self,
-        batch_size: int = 64,
-        slice_axis: str = "axial",
-        reconstruction: str = "l2",
-        polarity: str = "both",
-        smoothing: float = 0.0,
-        symmetry: float = 0.0,
-        reconstruction_share: float = 1.0,
-    ) -> None:
+    def __init__(self, batch_size: int, slice_axis: str, options: ScoreOptions) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.slice_axis = slice_axis
-        self.options: dict[str, Any] = {
-            "reconstruction": reconstruction,
-            "polarity": polarity,
-            "smoothing": smoothing,
-            "symmetry": symmetry,
-            "reconstruction_share": reconstruction_share,
-        }
+        self.options = options
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], mask: torch.Tensor
@@ -78,7 +61,7 @@ class SliceScorer(Inferer):
         while start < len(scored):
             batch = scored[start : start + self.batch_size]
             try:
-                scores = score_slices(network, images[batch].to(device), **self.options)
+                scores = score_slices(network, images[batch].to(device), self.options)
             except torch.OutOfMemoryError as error:
                 self._shrink(error)
                 continue

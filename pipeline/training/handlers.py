@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from monai.engines import Evaluator
 
 from networks import CEVAEObjective
 from pipeline.files import write_json, written_aside
+from pipeline.model import FIXED_AT_TRAINING
 from pipeline.training.slice_bank import Slices
 
 logger = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ class Checkpoints:
         model_file: where the weights of the last epoch are written.
         objective, optimizer: what is saved.
         interval: epochs between two checkpoints.
-        settings: what the weights depend on, written beside them.
+        values: by key of the configuration; those that are fixed at training are written beside the weights.
         early_stop: whose patience is saved too.
     """
 
@@ -93,7 +95,7 @@ class Checkpoints:
         objective: CEVAEObjective,
         optimizer: torch.optim.Optimizer,
         interval: int = 10,
-        settings: dict[str, Any] | None = None,
+        values: Mapping[str, Any] | None = None,
         early_stop: EarlyStop | None = None,
     ) -> None:
         self.folder = Path(folder)
@@ -101,7 +103,7 @@ class Checkpoints:
         self.objective = objective
         self.optimizer = optimizer
         self.interval = interval
-        self.settings = settings or {}
+        self.values = values or {}
         self.early_stop = early_stop
 
     def _content(self, trainer: Engine) -> dict[str, Any]:
@@ -111,7 +113,8 @@ class Checkpoints:
         return content
 
     def attach(self, trainer: Engine) -> None:
-        """Register with a trainer."""
+        """Register with a trainer, which is made of all that the weights depend on."""
+        self.settings = {key: self.values[key] for key in FIXED_AT_TRAINING if key in self.values}
         saver = Checkpoint(
             self._content(trainer),
             DiskSaver(self.folder, require_empty=False),

@@ -8,13 +8,11 @@ from typing import Any
 
 from ignite.engine import Events
 
-from networks.scores import check_score_options
 from pipeline.cohorts import channels_of, fingerprint_of_cohort
 from pipeline.errors import UsageError
 from pipeline.files import write_json
 from pipeline.model import Run, build, load_configuration, settings_of, training_configuration, with_settings
 from pipeline.processes import barrier, joined_processes, rank
-from pipeline.scoring import SCORE_SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +106,11 @@ def _refuse_another(run: Run, text: str, fingerprints: dict[str, str], resume: b
     begun = run.training_configuration.exists()
     if begun and not resume:
         raise UsageError(f"{run.root}: there is a run already; give --resume to go on with it, or another --output")
-    if begun and run.training_configuration.read_text(encoding="utf-8") != text:
-        raise UsageError(f"{run.root}: it was begun with other settings (configs/train.yaml); --resume needs the same")
+    if begun and run.settings != settings_of(text):
+        raise UsageError(
+            f"{run.root}: it was begun with other settings (configs/train.yaml), or by another version of this "
+            "program; --resume needs the same"
+        )
     if run.cohort.exists() and json.loads(run.cohort.read_text(encoding="utf-8")) != fingerprints:
         raise UsageError(f"{run.root}: it was begun with other scans than those of {data}; --resume needs the same")
 
@@ -118,9 +119,5 @@ def _check(parser: Any) -> None:
     """Refuse wrong values before anything is read or computed."""
     if parser["noise"] not in parser["noises"]:
         raise UsageError(f"noise is {parser['noise']!r}; known are {', '.join(parser['noises'])}")
-    try:
-        check_score_options(**{key: parser[key] for key in SCORE_SETTINGS})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     for part in ("network_def", "objective", "preprocessing", "augmentation", "noises"):
         build(parser, part)

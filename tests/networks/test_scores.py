@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from networks import CEVAE, kl_divergence, reconstruction_error, score_slices
-from networks.scores import check_score_options, polarised, recommend, symmetric_part
+from networks import CEVAE, ScoreOptions, kl_divergence, reconstruction_error, score_slices
+from networks.scores import polarised, recommend, symmetric_part
 from networks.total_variation import total_variation_filter
 
 
@@ -22,10 +22,14 @@ def make_slices(number: int = 3, channels: int = 1, size: int = 64) -> torch.Ten
     return torch.randn(number, channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
+def recommended(residual: torch.Tensor, polarity: str, smoothing: float, symmetry: float) -> torch.Tensor:
+    return recommend(residual, ScoreOptions(polarity=polarity, smoothing=smoothing, symmetry=symmetry))
+
+
 @pytest.mark.parametrize("size", [64, 112])
 def test_the_kl_map_is_the_derivative_by_central_differences(size: int) -> None:
     network, x = make_network(2, size).double(), make_slices(2, 2, size).double()
-    found = score_slices(network, x).kl
+    found = score_slices(network, x, ScoreOptions()).kl
     step = 1e-5
     with torch.no_grad():
         for slice_, row, column in ((0, 20, 31), (0, 33, 40), (1, 5, 50), (1, 48, 12)):
@@ -41,13 +45,13 @@ def test_the_kl_map_is_the_derivative_by_central_differences(size: int) -> None:
 
 
 def test_combined_is_the_product_of_its_two_factors() -> None:
-    scores = score_slices(make_network(2), make_slices(channels=2))
+    scores = score_slices(make_network(2), make_slices(channels=2), ScoreOptions())
     torch.testing.assert_close(scores.combined, scores.rec * scores.kl)
 
 
 def test_with_several_channels_rec_and_kl_are_means_over_channels() -> None:
     network, x = make_network(3), make_slices(channels=3)
-    scores = score_slices(network, x, polarity="both", smoothing=0)
+    scores = score_slices(network, x, ScoreOptions(polarity="both", smoothing=0))
     x = x.requires_grad_()
     kl_divergence(*network.encode(x)).sum().backward()
     torch.testing.assert_close(scores.kl, x.grad.abs().mean(1, keepdim=True))
@@ -60,15 +64,15 @@ def test_with_several_channels_rec_and_kl_are_means_over_channels() -> None:
 
 def test_the_reconstruction_is_decoded_from_the_mean() -> None:
     network, x = make_network(), make_slices()
-    scores = score_slices(network, x)
+    scores = score_slices(network, x, ScoreOptions())
     torch.testing.assert_close(scores.reconstruction, network(x).detach())
-    assert torch.equal(score_slices(network, x).reconstruction, scores.reconstruction)
+    assert torch.equal(score_slices(network, x, ScoreOptions()).reconstruction, scores.reconstruction)
 
 
 @pytest.mark.parametrize("kind", ["l1", "l2"])
 def test_the_parts_of_the_elbo_are_kl_and_the_reconstruction_error_of_the_slice(kind: str) -> None:
     network, x = make_network(), make_slices()
-    scores = score_slices(network, x, reconstruction=kind)
+    scores = score_slices(network, x, ScoreOptions(reconstruction=kind))
     torch.testing.assert_close(scores.slice_kl, kl_divergence(*network.encode(x)).detach())
     torch.testing.assert_close(scores.slice_rec, reconstruction_error(x, network(x), kind).detach())
     assert scores.slice_kl.shape == scores.slice_rec.shape == (3,)
@@ -77,18 +81,18 @@ def test_the_parts_of_the_elbo_are_kl_and_the_reconstruction_error_of_the_slice(
 def test_scores_of_a_slice_do_not_depend_on_what_else_is_in_the_batch() -> None:
     network, x = make_network(), make_slices(4)
     x[2] *= 100  # a neighbour that would change any minimum and maximum of the batch
-    whole = score_slices(network, x)
+    whole = score_slices(network, x, ScoreOptions())
     for i in range(len(x)):
-        alone = score_slices(network, x[i : i + 1])
+        alone = score_slices(network, x[i : i + 1], ScoreOptions())
         for together, single in zip(whole, alone, strict=True):
             torch.testing.assert_close(together[i], single[0], rtol=1e-5, atol=1e-5)
 
 
 def test_scores_work_under_no_grad() -> None:
     network, x = make_network(), make_slices()
-    expected = score_slices(network, x)
+    expected = score_slices(network, x, ScoreOptions())
     with torch.no_grad():
-        scores = score_slices(network, x)
+        scores = score_slices(network, x, ScoreOptions())
     assert scores.kl.any()
     for found, wanted in zip(scores, expected, strict=True):
         assert torch.equal(found, wanted)
@@ -96,7 +100,7 @@ def test_scores_work_under_no_grad() -> None:
 
 def test_scoring_leaves_no_gradient_behind() -> None:
     network, x = make_network(), make_slices()
-    scores = score_slices(network, x)
+    scores = score_slices(network, x, ScoreOptions())
     assert not any(score.requires_grad for score in scores)
     assert all(parameter.grad is None for parameter in network.parameters())
     assert not x.requires_grad
@@ -117,13 +121,13 @@ def test_polarity_by_hand() -> None:
     assert polarised(residual, "dark").tolist() == [0, 3, 0]
     assert polarised(residual, "both").tolist() == [2, 3, 0]
     with pytest.raises(ValueError, match="0 or more"):
-        check_score_options("both", -1, 0, 1)
+        ScoreOptions(smoothing=-1)
     with pytest.raises(ValueError, match="bright, dark, both"):
-        check_score_options("light", 3, 0, 1)
+        ScoreOptions(polarity="light", smoothing=3)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        check_score_options("both", 3, 1.5, 1)
+        ScoreOptions(smoothing=3, symmetry=1.5)
     with pytest.raises(ValueError, match="reconstruction_share"):
-        check_score_options("both", 3, 1, -0.5)
+        ScoreOptions(smoothing=3, symmetry=1, reconstruction_share=-0.5)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.5])
@@ -132,14 +136,14 @@ def test_recommended_is_the_smoothed_residual_of_the_polarity(polarity: str, wei
     network, x = make_network(2), make_slices(channels=2)
     smooth = total_variation_filter((x - network(x)).detach(), weight).numpy()
     expected = {"bright": smooth.clip(min=0), "dark": (-smooth).clip(min=0), "both": np.abs(smooth)}[polarity]
-    scores = score_slices(network, x, polarity=polarity, smoothing=weight)
+    scores = score_slices(network, x, ScoreOptions(polarity=polarity, smoothing=weight))
     np.testing.assert_allclose(scores.recommended.numpy(), expected.mean(1, keepdims=True), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.8])
 def test_recommended_subtracts_a_share_of_the_reconstruction(share: float) -> None:
     network, x = make_network(), make_slices()
-    scores = score_slices(network, x, polarity="bright", reconstruction_share=share)
+    scores = score_slices(network, x, ScoreOptions(polarity="bright", reconstruction_share=share))
     expected = (x - share * scores.reconstruction).clamp(min=0).mean(1, keepdim=True)
     torch.testing.assert_close(scores.recommended, expected)
     torch.testing.assert_close(scores.rec, (x - scores.reconstruction).abs().mean(1, keepdim=True))
@@ -161,7 +165,7 @@ def test_where_the_squares_overlap_the_symmetric_part_is_weighted_by_what_does_n
 def test_a_lesion_across_the_midline_stays() -> None:
     residual = torch.zeros(1, 1, 64, 64)
     residual[:, :, 28:36, 30:38] = 2
-    without, found = (recommend(residual, "bright", 1.0, symmetry).amax() for symmetry in (0.0, 0.7))
+    without, found = (recommended(residual, "bright", 1.0, symmetry).amax() for symmetry in (0.0, 0.7))
     assert found > 0.5 * without  # a lesion on both sides, the midline spared, keeps 0.3
 
 
@@ -174,8 +178,8 @@ def test_the_symmetric_part_of_opposite_signs_is_nothing() -> None:
 def test_what_lies_on_one_side_only_is_neither_weakened_nor_copied_to_the_other(polarity: str) -> None:
     residual = torch.zeros(2, 1, 64, 64)
     residual[0, :, 10:22, 30:42], residual[1, :, 10:22, 30:42] = 3, -3
-    without = recommend(residual, polarity, 1.0, 0.0)
-    assert torch.equal(recommend(residual, polarity, 1.0, 1.0), without)
+    without = recommended(residual, polarity, 1.0, 0.0)
+    assert torch.equal(recommended(residual, polarity, 1.0, 1.0), without)
     assert without[:, :, :32].max() > 2
     assert without[:, :, 32:].max() < 0.05  # a total variation filter keeps the mean, and so lifts the rest a little
 
@@ -184,9 +188,9 @@ def test_what_lies_on_one_side_only_is_neither_weakened_nor_copied_to_the_other(
 def test_what_is_the_same_on_both_sides_loses_the_share_of_symmetry(symmetry: float) -> None:
     residual = torch.zeros(1, 1, 64, 64)
     residual[:, :, 8:24, 20:40] = residual[:, :, 40:56, 20:40] = 2
-    found = recommend(residual, "bright", 0.0, symmetry)
+    found = recommended(residual, "bright", 0.0, symmetry)
     torch.testing.assert_close(found, (1 - symmetry) * residual)
-    wide = recommend(residual, "bright", 1.0, symmetry) / recommend(residual, "bright", 1.0, 0.0).max()
+    wide = recommended(residual, "bright", 1.0, symmetry) / recommended(residual, "bright", 1.0, 0.0).max()
     assert wide[0, 0, 16, 30] == pytest.approx(1 - symmetry, abs=0.1)
 
 
@@ -198,14 +202,14 @@ def test_the_symmetric_part_is_its_own_mirror_image(width: int) -> None:
 
 @pytest.mark.parametrize("polarity", ["bright", "dark", "both"])
 def test_no_score_is_ever_negative(polarity: str) -> None:
-    scores = score_slices(make_network(2), 5 * make_slices(channels=2), polarity=polarity)
+    scores = score_slices(make_network(2), 5 * make_slices(channels=2), ScoreOptions(polarity=polarity))
     for name in ("combined", "rec", "kl", "recommended", "slice_kl", "slice_rec"):
         assert getattr(scores, name).min() >= 0, name
 
 
 def test_the_polarity_changes_recommended_alone() -> None:
     network, x = make_network(), make_slices()
-    bright, dark = (score_slices(network, x, polarity=polarity) for polarity in ("bright", "dark"))
+    bright, dark = (score_slices(network, x, ScoreOptions(polarity=polarity)) for polarity in ("bright", "dark"))
     assert not torch.equal(bright.recommended, dark.recommended)
     for name in ("combined", "rec", "kl", "slice_rec"):
         assert torch.equal(getattr(bright, name), getattr(dark, name))

@@ -66,7 +66,7 @@ def test_without_training_scans_there_is_a_reason(model: Model) -> None:
 def test_the_same_path_is_recommended_of_a_model_that_reconstructs_nothing(model: Model, tmp_path: Path) -> None:
     nothing = load_model_of_zeros(model)
     item = model.preprocessing({"image": str(save_scan(tmp_path / "scan.nii.gz", ball()))})
-    scorer = SliceScorer(polarity="bright", smoothing=model.smoothing, symmetry=model.symmetry)
+    scorer = SliceScorer(64, "axial", model.score_options())
     recommended = score_scan(nothing, item, scorer).maps["recommended"]
     assert Baselines([], model)(item)["intensity_same_path"] == pytest.approx(recommended, abs=1e-6)
 

@@ -24,7 +24,7 @@ from pipeline.prediction.evaluator import predict
 
 PROJECT = Path(__file__).parents[3]
 MODULES = {"PIL": "pillow", "ignite": "pytorch-ignite", "skimage": "scikit-image", "sklearn": "scikit-learn"}
-MODULES |= {"yaml": "PyYAML"}
+MODULES |= {"yaml": "PyYAML", "ruamel": "ruamel.yaml"}
 
 
 @pytest.fixture(scope="module")

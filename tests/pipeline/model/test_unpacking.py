@@ -4,17 +4,21 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from helpers import ball, save_scan
 
 from pipeline.command_line import main
 from pipeline.errors import UsageError
 from pipeline.model.packing import SUMS, pack
+from pipeline.model.plain_values import FORMER_INFERER
+from pipeline.model.run import Run
 from pipeline.model.unpacking import open_model
 from pipeline.nifti import nib
 from pipeline.prediction.evaluator import predict
@@ -42,14 +46,20 @@ def changed(packed: Path, file: Path, change: Change, sums: bool = False) -> Pat
     return file
 
 
+def assert_same_voxels(folder: Path, other: Path) -> None:
+    """Check that the maps in two cases' folders have the same voxels."""
+    files = list(other.glob("*.nii.gz"))
+    assert len(files) == 7
+    for file in files:
+        np.testing.assert_array_equal(*(np.asanyarray(nib.load(f / file.name).dataobj) for f in (folder, other)))
+
+
 def test_a_zip_predicts_the_voxels_of_its_run(run: Path, packed: Path, tmp_path: Path) -> None:
     scan = save_scan(tmp_path / "scan.nii.gz", ball())
     status = main(["predict", "--model", str(packed), "--input", str(scan), "--output", str(tmp_path / "zip")])
     assert status == 0
     predict(run, [scan], tmp_path / "run")
-    for file in (tmp_path / "run" / "scan").glob("*.nii.gz"):
-        voxels = [np.asanyarray(nib.load(tmp_path / name / "scan" / file.name).dataobj) for name in ("zip", "run")]
-        np.testing.assert_array_equal(*voxels)
+    assert_same_voxels(tmp_path / "zip" / "scan", tmp_path / "run" / "scan")
     # The run goes on where the zip stopped: for both it is the same model.
     (again,) = predict(run, [scan], tmp_path / "zip")
     assert again.status == "done"
@@ -60,6 +70,52 @@ def test_a_zip_is_evaluated_as_its_run(run: Path, packed: Path, cohort: Path, tm
     assert main(["evaluate", "--model", str(packed), *given, str(tmp_path / "zip")]) == 0
     assert main(["evaluate", "--model", str(run), *given, str(tmp_path / "run")]) == 0
     assert (tmp_path / "zip" / "metrics.json").read_text() == (tmp_path / "run" / "metrics.json").read_text()
+
+
+def former(inference: bytes) -> bytes:
+    """Return an inference configuration as the version of format 1 wrote it."""
+    settings = yaml.safe_load(inference)
+    settings["inferer"] = FORMER_INFERER
+    settings["preprocessing"]["_target_"] = "pipeline.reading.ReadCase"
+    settings["batch_size"] = 32
+    return yaml.safe_dump(settings, sort_keys=False).encode()
+
+
+def test_a_zip_of_the_former_format_predicts_the_same_voxels(run: Path, packed: Path, tmp_path: Path) -> None:
+    def change(content: dict[str, bytes]) -> None:
+        content["configs/inference.yaml"] = former(content["configs/inference.yaml"])
+        replace("configs/metadata.json", b'"cevae_format": 2', b'"cevae_format": 1')(content)
+
+    scan = save_scan(tmp_path / "scan.nii.gz", ball())
+    old = changed(packed, tmp_path / "old.zip", change, sums=True)
+    predict(old, [scan], tmp_path / "old", device="cpu")
+    predict(run, [scan], tmp_path / "run", device="cpu")
+    assert_same_voxels(tmp_path / "old" / "scan", tmp_path / "run" / "scan")
+
+
+def test_a_folder_of_a_former_version_predicts_the_same_voxels_and_says_so(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Path(shutil.copytree(run, tmp_path / "old_run", ignore=shutil.ignore_patterns("slice_bank")))
+    configuration = old / "configs" / "inference.yaml"
+    configuration.write_bytes(former(configuration.read_bytes()))
+    scan = save_scan(tmp_path / "scan.nii.gz", ball())
+    predict(old, [scan], tmp_path / "old", device="cpu")
+    assert "a former version wrote it" in caplog.text
+    predict(run, [scan], tmp_path / "run", device="cpu")
+    assert_same_voxels(tmp_path / "old" / "scan", tmp_path / "run" / "scan")
+    assert Run(old).load_inference("cpu")["batch_size"] == 32
+    with pytest.raises(UsageError, match="pack it with that one"):
+        pack(old, tmp_path / "old.zip")
+
+
+def test_a_folder_that_names_code_that_is_no_longer_there_is_refused(run: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(run, tmp_path / "old_run", ignore=shutil.ignore_patterns("slice_bank")))
+    configuration = old / "configs" / "inference.yaml"
+    configuration.write_text(configuration.read_text().replace("pipeline.scans.ReadCase", "pipeline.reading.ReadCase"))
+    scan = save_scan(tmp_path / "scan.nii.gz", ball())
+    with pytest.raises(UsageError, match=r"pipeline.reading.ReadCase.*take that file from a new run"):
+        predict(old, [scan], tmp_path / "out", device="cpu")
 
 
 def test_settings_of_the_zip_are_kept(run: Path, packed: Path) -> None:
@@ -112,12 +168,12 @@ def test_what_was_tampered_with_is_refused_and_named(packed: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (replace("configs/metadata.json", b'"cevae_format": 1', b'"cevae_format": 2'), "newer version"),
+        (replace("configs/metadata.json", b'"cevae_format": 2', b'"cevae_format": 3'), "newer version"),
         (remove("configs/metadata.json"), "not a bundle that `pack` wrote"),
         (replace("configs/train.yaml", b"size: 64", b"size: \"$__import__('os').abort()\""), "plain value"),
         (replace("configs/train.yaml", b"transforms.BrainMaskd", b"theirs.Transform"), "preprocessing"),
         (replace("configs/train.yaml", b"_target_: networks.CEVAE\n", b"_target_: os.abort\n"), "network_def"),
-        (replace("configs/train.yaml", b"size: 64", b"size: [1]"), "must be like"),
+        (replace("configs/train.yaml", b"size: 64", b"size: [1]"), "must be a whole number"),
         (replace("configs/inference.yaml", b"batch_size: 64", b'batch_size: "@evil"'), "plain value"),
         (replace("configs/train.yaml", b"size: 64", b"size: !!python/object:os.abort"), "not a bundle|damaged"),
     ],

@@ -9,7 +9,7 @@ import torch
 from helpers import SMALL, ball, save_scan
 from scipy import ndimage
 
-from networks import CEVAE
+from networks import CEVAE, ScoreOptions
 from pipeline.errors import ScanError
 from pipeline.model.trained import Model, load_model
 from pipeline.scoring.scan_scorer import SliceScorer, score_scan
@@ -30,7 +30,7 @@ def model(run: Path) -> Model:
 
 
 def score(model: Model, file: Path) -> ScanScores:
-    scorer = SliceScorer(8, model.settings["slice_axis"], polarity="both")
+    scorer = SliceScorer(8, model.settings["slice_axis"], ScoreOptions())
     return score_scan(model, model.preprocessing({"image": str(file)}), scorer)
 
 
@@ -125,7 +125,7 @@ def test_two_channels_go_the_whole_way(tmp_path: Path) -> None:
     run = train(datalist, tmp_path / "run", settings=SMALL, device="cpu")
     model = load_model(run, "cpu")
     item = model.preprocessing({"image": files[:2]})
-    scores = score_scan(model, item, SliceScorer(polarity="both"))
+    scores = score_scan(model, item, SliceScorer(64, "axial", ScoreOptions()))
     assert model.network.in_channels == 2
     assert scores.maps["rec"].shape == nib.load(files[0]).shape  # type: ignore[attr-defined]
 
@@ -144,11 +144,11 @@ class Crowded(CEVAE):
 def test_where_memory_is_full_smaller_batches_give_the_same_scores() -> None:
     volume, mask = torch.rand(1, 64, 64, 20), torch.ones(1, 64, 64, 20)
     network = Crowded(64, 1, (4, 4, 8, 8), 8)
-    scorer = SliceScorer(batch_size=32)
+    scorer = SliceScorer(32, "axial", ScoreOptions())
     volumes, table = scorer(volume, network, mask)
     assert scorer.batch_size == 4
     network.room = 32
-    expected, expected_table = SliceScorer(batch_size=32)(volume, network, mask)
+    expected, expected_table = SliceScorer(32, "axial", ScoreOptions())(volume, network, mask)
     assert torch.allclose(volumes, expected, rtol=1e-4, atol=1e-6)
     assert np.allclose(table, expected_table, rtol=1e-4)
 
@@ -157,4 +157,4 @@ def test_memory_too_small_for_one_slice_is_an_error_that_says_what_to_do() -> No
     network = Crowded(64, 1, (4, 4, 8, 8), 8)
     network.room = 0
     with pytest.raises(ScanError, match="--device cpu"):
-        SliceScorer()(torch.rand(1, 64, 64, 3), network, torch.ones(1, 64, 64, 3))
+        SliceScorer(64, "axial", ScoreOptions())(torch.rand(1, 64, 64, 3), network, torch.ones(1, 64, 64, 3))

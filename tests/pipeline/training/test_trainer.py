@@ -99,6 +99,15 @@ def test_resuming_with_other_settings_is_refused(cohort: Path, run: Path) -> Non
         train(cohort, run, settings=[*SMALL, "learning_rate=0.1"], resume=True, seed=1, device="cpu")
 
 
+def test_resuming_with_another_comment_is_not_refused(cohort: Path, run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    configuration = copy / "configs" / "train.yaml"
+    configuration.write_text(configuration.read_text().replace("# of Adam", "# of Adam, as in the paper"))
+    before = weights(run)
+    train(cohort, copy, settings=SMALL, resume=True, seed=1, device="cpu")
+    assert same(before, weights(copy))
+
+
 def test_resuming_a_finished_run_changes_nothing(cohort: Path, run: Path) -> None:
     before = weights(run)
     train(cohort, run, settings=SMALL, resume=True, seed=1, device="cpu")
