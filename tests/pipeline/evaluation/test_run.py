@@ -56,10 +56,9 @@ def test_metrics_are_those_of_the_written_maps_pooled_over_brain_and_label(
 
 def test_scans_without_labels_are_counted_and_left_out(run: Path, cohort: Path, tmp_path: Path) -> None:
     splits = {"test": [*read_datalist(cohort)["test"], *read_datalist(cohort)["validation"]]}
-    file = tmp_path / "datalist.json"
-    file.write_text(json.dumps(splits))
+    file = write_datalist(tmp_path / "datalist.json", splits)
     metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
-    assert (metrics.cases, metrics["without_label"]) == (3, ["healthy_004"])
+    assert (metrics.cases, metrics.without_label) == (3, ["healthy_004"])
 
 
 def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, cohort: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_failures_come_first_then_warnings_then_scans_by_marked_volume(tmp_path:
         "the file is empty",
         "later.nii.gz",
         "odd spacing",
-        "Scans, the most marked volume first",
+        "Scans, the largest marked volume first",
     ]
     places = [text.index(words) for words in order]
     places += [text.index(f" {name} ", places[-1] + 20) for name in ("most", "less", "least")]
