@@ -94,7 +94,7 @@ def replace(name: str, old: bytes, new: bytes) -> Change:
     ("change", "reason"),
     [
         (replace("configs/train.yaml", b"polarity: bright", b"polarity: dark"), "configs/train.yaml was changed"),
-        (replace("pipeline/scoring.py", b"import", b"import  "), "pipeline/scoring.py was changed"),
+        (replace("pipeline/demo.py", b"import", b"import  "), "pipeline/demo.py was changed"),
         (remove("models/model.pt"), "models/model.pt is missing"),
         (add("more.py"), "more.py was added"),
         (add("../outside"), "leads elsewhere"),
