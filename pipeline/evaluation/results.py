@@ -188,23 +188,28 @@ class Metrics:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
-        content = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "voxels"}
-        content["slices"] = self.slices.to_json()
-        content["pixels"] = {name: values.to_json() for name, values in self.voxels.items()}
-        content["baselines"] = {name: values.to_json() for name, values in self.baselines.items()}
-        content["lesions"] = asdict(self.lesions)
-        return content | {"verdict": self.verdict.sentence}
+        return {key: getattr(self, key) for key in _PLAIN} | {
+            "slices": self.slices.to_json(),
+            "pixels": {name: values.to_json() for name, values in self.voxels.items()},
+            "baselines": {name: values.to_json() for name, values in self.baselines.items()},
+            "lesions": asdict(self.lesions),
+            "verdict": self.verdict.sentence,
+        }
 
     def write(self, file: Path) -> None:
         """Write metrics.json."""
         write_json(file, self.to_json())
 
 
+_PLAIN = ("cohort", "split", "model", "data", "cases", "without_label", "failed")
+"""What metrics.json has as it is."""
+
+
 def read_metrics(file: Path) -> Metrics | None:
     """Return the content of metrics.json, None if the file is missing or is not one that `evaluate` made."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        values = {key: content[key] for key in ("cohort", "split", "model", "data", "cases", "without_label", "failed")}
+        values = {key: content[key] for key in _PLAIN}
         for key, part in (("voxels", "pixels"), ("baselines", "baselines")):
             values[key] = {name: VoxelMetrics.from_json(numbers) for name, numbers in content[part].items()}
         values["slices"] = SliceMetrics.from_json(content["slices"])

@@ -65,8 +65,7 @@ def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, cohort: Path, tmp_p
     entries = read_datalist(cohort)["test"]
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no scan")
-    file = tmp_path / "datalist.json"
-    write_datalist(file, {"test": [*entries, Entry((str(bad),), label=entries[0].label)]})
+    file = write_datalist(tmp_path / "datalist.json", {"test": [*entries, Entry((str(bad),), label=entries[0].label)]})
     metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
     assert metrics.cases == 3
     assert "not a readable NIfTI" in metrics.failed[str(bad)]
@@ -100,8 +99,7 @@ def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path:
 
 def test_with_enough_cases_there_are_intervals_around_the_value(run: Path, cohort: Path, tmp_path: Path) -> None:
     entries = read_datalist(cohort)["test"]
-    file = tmp_path / "datalist.json"
-    write_datalist(file, {"test": entries * 2})
+    file = write_datalist(tmp_path / "datalist.json", {"test": entries * 2})
     values = evaluate(run, file, tmp_path / "evaluation", device="cpu").voxels["recommended"]
     assert values.ap_ci[0] <= values.ap <= values.ap_ci[1]
     assert values.dice_20_80 <= values.best_dice + 0.01
@@ -139,10 +137,9 @@ def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_pat
     bad = tmp_path / "<script>alert(1)</script>.nii.gz"
     bad.parent.mkdir(parents=True, exist_ok=True)
     bad.write_bytes(b"no scan")
-    file = tmp_path / "datalist.json"
-    write_datalist(file, {"test": [entry, Entry((str(bad),), label=entry.label)]})
+    file = write_datalist(tmp_path / "datalist.json", {"test": [entry, Entry((str(bad),), label=entry.label)]})
     evaluate(run, file, tmp_path / "evaluation", device="cpu")
-    page = (tmp_path / "evaluation" / "evaluation.html").read_text()
+    page = (tmp_path / "evaluation" / "evaluation.html").read_text(encoding="utf-8")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
@@ -161,8 +158,9 @@ def test_scans_without_any_lesion_give_null_with_a_reason(run: Path, cohort: Pat
     entry = read_datalist(cohort)["test"][0]
     label = nib.nifti1.Nifti1Image.from_filename(entry.label)
     nib.save(nib.nifti1.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), tmp_path / "none.nii.gz")
-    file = tmp_path / "datalist.json"
-    write_datalist(file, {"test": [replace(entry, label=str(tmp_path / "none.nii.gz"))] * 6})
+    file = write_datalist(
+        tmp_path / "datalist.json", {"test": [replace(entry, label=str(tmp_path / "none.nii.gz"))] * 6}
+    )
     evaluate(run, file, tmp_path / "evaluation", device="cpu")
 
     def refuse(constant: str) -> None:
@@ -181,3 +179,10 @@ def test_a_bad_training_scan_does_not_stop_the_evaluation(run: Path, cohort: Pat
     write_datalist(tmp_path / "datalist.json", splits)
     metrics = evaluate(run, tmp_path / "datalist.json", tmp_path / "evaluation", device="cpu")
     assert metrics.baselines["voxelwise_z"].ap is not None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pixels": 1}'])
+def test_what_is_no_metrics_file_is_none(tmp_path: Path, text: str) -> None:
+    assert read_metrics(tmp_path / "metrics.json") is None
+    (tmp_path / "metrics.json").write_text(text)
+    assert read_metrics(tmp_path / "metrics.json") is None
