@@ -243,7 +243,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     metrics = evaluate(options.model, options.data, options.output, options.split, device)
     print(summary_text(metrics))
     print(f"all of it: {Path(options.output) / 'metrics.json'}")
-    return 1 if metrics["failed"] else 0
+    return 1 if metrics.failed else 0
 
 
 def _compare(options: argparse.Namespace) -> int:

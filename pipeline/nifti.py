@@ -58,6 +58,10 @@ def voxel_ml(affine: np.ndarray) -> float:
     return float(abs(np.linalg.det(affine[:3, :3]))) / 1000
 
 
+SIDES = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
+"""Letters of the left and the right edge of an `upright` slice, by slice axis."""
+
+
 def upright(volume: np.ndarray, affine: np.ndarray, scan_axis: int, index: int) -> np.ndarray:
     """Return a slice of a volume as it is looked at: the patient's right at the left edge, front or top upwards."""
     orientation = nib.orientations.io_orientation(affine)

@@ -42,8 +42,8 @@ def test_single_slices_with_lesions_are_evaluated(real_data: Callable[[str], Pat
     datalist = few(real_data("soop_flair"), tmp_path, training=20, tune=40)
     run = train(datalist, tmp_path / "run", settings=SMALL, device="cpu")
     metrics = evaluate(run, datalist, tmp_path / "evaluation", split="tune", device="cpu")
-    assert metrics["cases"] == 40
-    assert 0 < metrics["baselines"]["intensity"]["ap"] < 1
+    assert metrics.cases == 40
+    assert 0 < metrics.baselines["intensity"].ap < 1
 
 
 @pytest.mark.parametrize(("name", "stripped"), [("ixi_t1", False), ("soop_flair", True), ("ms_mni", True)])

@@ -2,11 +2,7 @@
 
 from pipeline.evaluation.comparison import compare, markdown
 from pipeline.evaluation.page import summary_text
+from pipeline.evaluation.results import Metrics, read_metrics
 from pipeline.evaluation.run import evaluate
 
-__all__ = [
-    "compare",
-    "evaluate",
-    "markdown",
-    "summary_text",
-]
+__all__ = ["Metrics", "compare", "evaluate", "markdown", "read_metrics", "summary_text"]

@@ -1,6 +1,5 @@
 """Comparison: VAE, context encoder and ceVAE over several seeds, as in figure 2 of the paper, beside the baselines."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 
 from pipeline.cohorts import fingerprint_of_cohort, read_datalist
 from pipeline.errors import UsageError
+from pipeline.evaluation.results import Metrics, SliceScore, VoxelMetrics, read_metrics
 from pipeline.evaluation.run import evaluate
 from pipeline.model import load_model
 from pipeline.scoring import MAPS
@@ -58,7 +58,7 @@ def compare(
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}, but must be 1 or more")
     folder = Path(output)
-    results: list[tuple[float, dict[str, Any]]] = []
+    results: list[tuple[float, Metrics]] = []
     for weight in lambdas:
         for seed in range(seeds):
             name = f"lambda-{weight:g}_seed-{seed}"
@@ -74,14 +74,13 @@ def compare(
     return table
 
 
-def _evaluation(run: Path, data: str | Path, folder: Path, split: str, device: str | None) -> dict[str, Any]:
+def _evaluation(run: Path, data: str | Path, folder: Path, split: str, device: str | None) -> Metrics:
     """Return the metrics of a run, from its evaluation's file where that is of these weights."""
-    file = folder / "metrics.json"
-    if file.is_file():
-        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        known = (load_model(run, device).fingerprint, fingerprint_of_cohort(read_datalist(data).get(split, [])))
-        if (metrics["model"], metrics.get("data")) == known:
-            return metrics
+    known = read_metrics(folder / "metrics.json")
+    if known is not None:
+        now = (load_model(run, device).fingerprint, fingerprint_of_cohort(read_datalist(data).get(split, [])))
+        if (known.model, known.data) == now:
+            return known
     return evaluate(run, data, folder, split, device)
 
 
@@ -90,17 +89,18 @@ def name_of(weight: float) -> str:
     return NAMES.get(float(weight), "ceVAE" if weight == 0.5 else f"ceVAE ({weight:g})")
 
 
-def _table(results: Sequence[tuple[float, dict[str, Any]]]) -> pd.DataFrame:
+def _table(results: Sequence[tuple[float, Metrics]]) -> pd.DataFrame:
     """Return mean and standard deviation over the seeds; those of a baseline are the same in every run."""
     single = []
     for weight, metrics in results:
         for score in MAPS:
-            single.append({"model": name_of(weight), "score": score, **_numbers(metrics["pixels"][score])})
-            single[-1] |= {"kl_q95": metrics["slices"]["kl_q95"], "active_latents": metrics["slices"]["active_latents"]}
+            single.append({"model": name_of(weight), "score": score, **_numbers(metrics.voxels[score])})
+            single[-1] |= {"kl_q95": metrics.slices.kl_q95, "active_latents": metrics.slices.active_latents}
             by = {"rec": "rec", "kl": "kl", "combined": "elbo", "recommended": "max_recommended"}[score]
-            single[-1]["slice_auroc"] = metrics["slices"][by]["auroc"]
-    for score, values in results[0][1]["baselines"].items():
-        slice_auroc = results[0][1]["slices"].get(f"max_{score}", {}).get("auroc")
+            single[-1]["slice_auroc"] = metrics.slices.scores[by].auroc
+    first = results[0][1]
+    for score, values in first.baselines.items():
+        slice_auroc = first.slices.scores.get(f"max_{score}", SliceScore()).auroc
         single.append({"model": "no model", "score": score, **_numbers(values), "slice_auroc": slice_auroc})
     rows = pd.DataFrame(single)
     numbers = [column for column in rows.columns if column not in ("model", "score")]
@@ -110,8 +110,8 @@ def _table(results: Sequence[tuple[float, dict[str, Any]]]) -> pd.DataFrame:
     return pd.concat([mean, spread, seeds], axis=1).reset_index()
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, float | None]:
-    return {key: values.get(key) for key in METRICS}
+def _numbers(values: VoxelMetrics) -> dict[str, float | None]:
+    return {key: getattr(values, key) for key in METRICS}
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -136,7 +136,7 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figure(table: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
+def _figure(table: pd.DataFrame, metrics: Metrics) -> Figure:
     """Return AP and best Dice of each model and score as bars, with the best baseline as a line."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -151,5 +151,5 @@ def _figure(table: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
             panel.axhline(row[key], color="black", linewidth=0.8, linestyle=style, label=f"{row['score']} (no model)")
         panel.set(xticks=places, xticklabels=models, title=title)
     panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-    figure.suptitle(f"{metrics['cohort']}, {metrics['split']}: voxels of brain or lesion", fontsize=10)
+    figure.suptitle(f"{metrics.cohort}, {metrics.split}: voxels of brain or lesion", fontsize=10)
     return figure

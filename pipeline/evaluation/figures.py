@@ -1,17 +1,21 @@
 """The figures of an evaluation: curves, slice scores, and a gallery like figure 1b of the paper."""
 
 import io
-from typing import Any
+from collections.abc import Container, Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
+from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.metrics import ScoreHistograms
+from pipeline.evaluation.slices import SLICE_SCORES, is_anomalous, is_normal, slice_scores
 
 
-def curves(histograms: dict[str, ScoreHistograms], metrics: dict[str, Any]) -> Figure:
+def curves(histograms: Mapping[str, ScoreHistograms], baselines: Container[str]) -> Figure:
     """Return ROC and precision-recall curves of all scores, those of the baselines dashed."""
     figure = _blank(11, 5)
     roc, recall = figure.subplots(1, 2)
@@ -22,7 +26,7 @@ def curves(histograms: dict[str, ScoreHistograms], metrics: dict[str, Any]) -> F
         # As many points as can be seen.
         shown = np.unique(np.linspace(0, len(true) - 1, 1000).astype(int))
         true, false = true[shown], false[shown]
-        style = {"label": name, "linestyle": "-" if name in metrics["pixels"] else "--"}
+        style = {"label": name, "linestyle": "--" if name in baselines else "-"}
         roc.plot(false / false[-1], true / true[-1], **style)
         recall.plot(true[1:] / true[-1], true[1:] / (true + false)[1:], **style)
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
@@ -32,38 +36,48 @@ def curves(histograms: dict[str, ScoreHistograms], metrics: dict[str, Any]) -> F
     return figure
 
 
-def slice_histograms(slices: pd.DataFrame) -> Figure:
+def slice_histograms(table: pd.DataFrame) -> Figure:
     """Return histograms of the slice scores of normal and anomalous slices."""
-    names = [name for name in ("elbo", "kl", "rec", "max_recommended") if slices[name].notna().any()]
+    scores = slice_scores(table)
+    names = [name for name in ("elbo", "kl", "rec", "max_recommended") if scores[name].notna().any()]
     figure = _blank(3.2 * len(names), 3)
     for panel, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-        score = -slices[name] if name == "elbo" else slices[name]
+        score = scores[name]
         edges = np.linspace(score.min(), score.quantile(0.99), 40)
-        for title, chosen in {
-            "normal": slices["annotated_pixels"] == 0,
-            "anomalous": slices["annotated_pixels"] > 20,
-        }.items():
+        for title, chosen in {"normal": is_normal(table), "anomalous": is_anomalous(table)}.items():
             if chosen.any():
                 panel.hist(score[chosen], edges, alpha=0.6, density=True, label=title)
-        panel.set(title="-ELBO" if name == "elbo" else name, yticks=[])
+        panel.set(title=SLICE_SCORES[name], yticks=[])
         panel.legend(fontsize=8)
     return figure
 
 
-def gallery_figure(gallery: dict[str, dict[str, np.ndarray]], threshold: float) -> Figure:
-    """Like figure 1b of the paper: input, reconstruction, annotation, the scores, and what the threshold marks."""
-    columns = [*next(iter(gallery.values())), "segmentation"]
-    figure = _blank(1.9 * len(columns), 2.3 * len(gallery))
-    for row, (title, pictures) in zip(
-        figure.subplots(len(gallery), len(columns), squeeze=False), gallery.items(), strict=True
-    ):
-        shown = {**pictures, "segmentation": pictures["recommended"] >= threshold}
-        for panel, name in zip(row, columns, strict=True):
-            grey = name in ("input", "reconstruction", "annotation", "segmentation")
-            panel.imshow(shown[name], cmap="gray" if grey else "inferno")
+def gallery_figure(gallery: Gallery) -> Figure:
+    """Return a figure like 1b of the paper: input, reconstruction, annotation, the scores, and what is marked.
+
+    A score has one scale for all cases, with a colour bar below it.
+    """
+    grey = ("input", "reconstruction", "annotation", "marked")
+    scores = list(gallery.rows[0].scores)
+    columns = [*grey[:3], *scores, grey[3]]
+    figure = _blank(1.9 * len(columns), 2.2 * len(gallery.rows) + 0.7)
+    panels = figure.subplots(len(gallery.rows), len(columns), squeeze=False)
+    for row, line in zip(gallery.rows, panels, strict=True):
+        shown = {**row.pictures, **row.scores, "marked": row.scores["recommended"] >= gallery.threshold}
+        line[0].set_ylabel(row.title.replace(": ", "\n"), fontsize=8)
+        for panel, name in zip(line, columns, strict=True):
+            limits = {} if name in grey else dict(zip(("vmin", "vmax"), gallery.range_of(name), strict=True))
+            panel.imshow(shown[name], cmap="gray" if name in grey else "inferno", aspect=row.aspect, **limits)
             panel.set_title(name, fontsize=8)
             panel.set(xticks=[], yticks=[])
-        row[0].set_ylabel(title.replace(": ", "\n"), fontsize=7)
+            for x, letter, side in ((0.02, row.sides[0], "left"), (0.98, row.sides[1], "right")):
+                panel.text(x, 0.5, letter, color="white", fontsize=8, ha=side, va="center", transform=panel.transAxes,
+                           path_effects=[withStroke(linewidth=2, foreground="black")])  # fmt: skip
+    for name in scores:
+        column = panels[:, columns.index(name)]
+        bar = figure.colorbar(column[-1].images[0], ax=column, location="bottom", aspect=12, pad=0.02)
+        bar.ax.tick_params(labelsize=7)
+        bar.locator = MaxNLocator(3)
     return figure
 
 
@@ -74,6 +88,7 @@ def _blank(width: float, height: float) -> Figure:
 
 
 def as_png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100)
     return stream.getvalue()

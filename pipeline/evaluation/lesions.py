@@ -1,11 +1,10 @@
 """Lesion-wise detection: which connected lesions a thresholded map hits, and what it marks where there is none."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from pipeline.evaluation.results import LesionGroup, LesionMetrics
 from pipeline.scoring import CONNECTIVITY
 
 SIZES = {"below 1 ml": (0.0, 1.0), "1 to 10 ml": (1.0, 10.0), "10 ml and more": (10.0, float("inf"))}
@@ -33,16 +32,16 @@ def lesions_of(scores: np.ndarray, label: np.ndarray, threshold: float, voxel_ml
     return pd.DataFrame({"volume_ml": volumes, "hit": hit}), regions - len(touching)
 
 
-def lesion_metrics(lesions: pd.DataFrame, false_positives: list[int], threshold: float) -> dict[str, Any]:
+def lesion_metrics(lesions: pd.DataFrame, false_positives: list[int], threshold: float) -> LesionMetrics:
     """Return the share of lesions hit, in all and by size, and the false positives a case."""
 
-    def group(chosen: pd.DataFrame) -> dict[str, Any]:
-        return {"lesions": len(chosen), "hit": float(chosen["hit"].mean()) if len(chosen) else None}
+    def group(chosen: pd.DataFrame) -> LesionGroup:
+        return LesionGroup(len(chosen), float(chosen["hit"].mean()) if len(chosen) else None)
 
     volume = lesions["volume_ml"]
-    return {
-        "threshold": threshold,
-        "all": group(lesions),
-        "by_size": {name: group(lesions[(volume >= low) & (volume < high)]) for name, (low, high) in SIZES.items()},
-        "false_positives_per_case": float(np.mean(false_positives)) if false_positives else None,
-    }
+    return LesionMetrics(
+        threshold=threshold,
+        all=group(lesions),
+        by_size={name: group(lesions[(volume >= low) & (volume < high)]) for name, (low, high) in SIZES.items()},
+        false_positives_per_case=float(np.mean(false_positives)) if false_positives else None,
+    )

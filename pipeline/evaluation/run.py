@@ -4,14 +4,12 @@ The story of `evaluate`: each annotated scan is scored once, in two threads, and
 (metrics.py); the map of `recommended` waits on disk for the threshold that the lesion-wise figures need (lesions.py).
 """
 
-import json
 import logging
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,13 +19,15 @@ from tqdm import tqdm
 from pipeline.cohorts import Entry, fingerprint_of_cohort, read_datalist
 from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation.baselines import BASELINES, Baselines
+from pipeline.evaluation.gallery import make_gallery
 from pipeline.evaluation.lesions import lesion_metrics, lesions_of
 from pipeline.evaluation.metrics import count_scores
 from pipeline.evaluation.page import write_page
-from pipeline.evaluation.totals import CaseCounts, Totals, baseline_metrics, model_metrics, slice_metrics, verdict
-from pipeline.files import written_aside
+from pipeline.evaluation.results import LesionMetrics, Metrics
+from pipeline.evaluation.slices import slice_metrics
+from pipeline.evaluation.totals import CaseCounts, Totals
 from pipeline.model import open_model
-from pipeline.nifti import stem_of, upright, voxel_ml
+from pipeline.nifti import stem_of, voxel_ml
 from pipeline.scans import Case, read_label
 from pipeline.scoring import MAPS, Predictor, open_predictor
 from transforms import volume_to_slices
@@ -42,7 +42,7 @@ def evaluate(
     split: str = "test",
     device: str | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Metrics:
     """Score the annotated scans of a split, and write metrics.json, the tables, the figures and evaluation.html.
 
     Args:
@@ -54,7 +54,7 @@ def evaluate(
         seed: of the bootstrap and of the splits.
 
     Returns:
-        The content of metrics.json.
+        All results, which metrics.json keeps.
 
     Raises:
         UsageError: where the model or the split cannot be used.
@@ -104,25 +104,24 @@ def evaluate(
     table.drop(columns=["number", "voxel_ml"]).to_csv(folder / "cases.csv", index=False)
     slice_table = pd.concat(slices, ignore_index=True)
     slice_table.to_csv(folder / "slices.csv", index=False)
-    metrics: dict[str, Any] = {
-        "cohort": Path(data).absolute().parent.name,
-        "split": split,
-        "model": trained.fingerprint,
-        "data": fingerprint_of_cohort(splits[split]),
-        "cases": len(rows),
-        "without_label": unlabelled,
-        "failed": failed,
-        "slices": slice_metrics(slice_table, totals, trained.kl_is_trained),
-        "pixels": {name: model_metrics(totals, name, trained.kl_is_trained) for name in MAPS},
-        "baselines": {name: baseline_metrics(totals, name, baselines) for name in BASELINES},
-        "lesions": lesions,
-    }
-    metrics["verdict"] = verdict(metrics)
-    flat = {**metrics["pixels"], **metrics["baselines"]}
+    metrics = Metrics(
+        cohort=Path(data).absolute().parent.name,
+        split=split,
+        model=trained.fingerprint,
+        data=fingerprint_of_cohort(splits[split]),
+        cases=len(rows),
+        without_label=unlabelled,
+        failed=failed,
+        slices=slice_metrics(slice_table, totals.active_latents(), trained.kl_is_trained),
+        voxels={name: totals.model_metrics(name, trained.kl_is_trained) for name in MAPS},
+        baselines={name: totals.baseline_metrics(name, baselines) for name in BASELINES},
+        lesions=lesions,
+    )
+    flat = {name: values.to_json() for name, values in (metrics.voxels | metrics.baselines).items()}
     pd.DataFrame.from_dict(flat, orient="index").rename_axis("score").to_csv(folder / "metrics.csv")
-    write_page(folder, metrics, totals.pooled, slice_table, _gallery(entries, table, predictor))
-    with written_aside(folder / "metrics.json") as partial:
-        partial.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+    gallery = make_gallery(entries, table, predictor, lesions.threshold)
+    write_page(folder, metrics, totals.pooled, slice_table, gallery)
+    metrics.write(folder / "metrics.json")
     return metrics
 
 
@@ -173,7 +172,7 @@ def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: 
     )
 
 
-def _lesion_wise(threshold: float, table: pd.DataFrame, maps: Path) -> dict[str, Any]:
+def _lesion_wise(threshold: float, table: pd.DataFrame, maps: Path) -> LesionMetrics:
     """Return the lesion-wise metrics at a threshold, and add each case's to the table."""
     lesions, false_positives = [], []
     for row in table.to_dict("records"):
@@ -185,29 +184,3 @@ def _lesion_wise(threshold: float, table: pd.DataFrame, maps: Path) -> dict[str,
     table["lesions_hit"] = [int(found["hit"].sum()) for found in lesions]
     table["false_positives"] = false_positives
     return lesion_metrics(pd.concat(lesions, ignore_index=True), false_positives, threshold)
-
-
-def _gallery(entries: Sequence[Entry], table: pd.DataFrame, predictor: Predictor) -> dict[str, dict[str, Any]]:
-    """Return, for the best, median and worst case, a slice with its reconstruction, label and scores."""
-    ranked = (
-        table.dropna(subset="recommended_ap").sort_values("recommended_ap") if "recommended_ap" in table else table[:0]
-    )
-    chosen = {"best": -1, "median": len(ranked) // 2, "worst": 0} if len(ranked) else {}
-    rows = {}
-    for title, position in chosen.items():
-        row = ranked.iloc[position]
-        entry = entries[int(row["number"])]
-        item = predictor.read(Case("", entry))
-        scores, label = predictor(item).scores, read_label(entry)
-        index = int(np.moveaxis(label, scores.scan_axis, 0).sum((1, 2)).argmax())
-        volumes = {
-            "input": item["scan"][0].numpy(),
-            "reconstruction": np.where(scores.mask, scores.reconstruction, scores.reconstruction[scores.mask].min()),
-            "annotation": label,
-            **scores.maps,
-        }
-        rows[f"{title}: {row['case']} (AP {row['recommended_ap']:.2f})"] = {
-            name: upright(volume, item["scan"].affine.numpy(), scores.scan_axis, index)
-            for name, volume in volumes.items()
-        }
-    return rows

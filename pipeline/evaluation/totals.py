@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.evaluation.baselines import BASELINES, Baselines
 from pipeline.evaluation.metrics import Counts, ScoreHistograms, dice_of_splits
+from pipeline.evaluation.results import VoxelMetrics
+from pipeline.evaluation.slices import NOT_TRAINED
 from pipeline.scoring import MAPS
 
 REPLICATES = 200
@@ -17,14 +18,10 @@ SPLITS = 100
 """Random splits of the cases, for the Dice at a threshold from a fifth of them."""
 COARSE_BITS = 14
 """Bits of the scores in the many histograms for intervals and splits."""
-ANOMALOUS_PIXELS = 20
-"""A slice with more annotated pixels is anomalous, one with none normal (Zimmerer et al. 2019)."""
 FEWEST_CASES = 5
 """Below, neither intervals nor splits mean anything."""
 SCORES = (*MAPS, *BASELINES)
-SLICE_SCORES = ("elbo", "kl", "rec", "max_recommended", "max_intensity_same_path")
 NO_LESIONS = "there are no annotated voxels, or no others"
-NOT_TRAINED = "not trained: at lambda = 1 nothing trains the variance"
 
 
 @dataclass(frozen=True)
@@ -85,43 +82,51 @@ class Totals:
         self.mu_squares = self.mu_squares + np.square(case.mu).sum(0)
         return row
 
-    def voxel_metrics(self, name: str) -> dict[str, Any]:
-        """Return the voxel-wise metrics of a score, what cannot be said as null with the reason beside it."""
+    def model_metrics(self, name: str, kl_is_trained: bool) -> VoxelMetrics:
+        """Return the voxel-wise metrics of a score of the model."""
+        if name in ("kl", "combined") and not kl_is_trained:
+            return VoxelMetrics(reason=NOT_TRAINED)
+        return self._voxel_metrics(name)
+
+    def baseline_metrics(self, name: str, baselines: Baselines) -> VoxelMetrics:
+        """Return the voxel-wise metrics of a score without a model."""
+        if name.startswith("voxelwise") and baselines.reason is not None:
+            return VoxelMetrics(reason=baselines.reason)
+        return self._voxel_metrics(name)
+
+    def _voxel_metrics(self, name: str) -> VoxelMetrics:
         pooled = self.pooled[name]
-        metrics: dict[str, Any] = {
+        numbers = {
             "ap": pooled.average_precision()[0],
             "auroc_brain": pooled.auroc()[0],
             "auroc_all": pooled.with_outside(self.outside).auroc()[0],
             "best_dice": pooled.best_dice()[0],
             "best_threshold": pooled.best_threshold(),
         }
-        if name == "recommended" and self.threshold is not None:
-            metrics["dice_at_fpr"] = pooled.dice_at(self.threshold)
+        intervals: dict[str, tuple[float, float] | None] = {}
+        reasons = {}
+        if self.threshold is None:
+            reasons["dice_at_fpr"] = "the model carries no calibration"
+        elif name != "recommended":
+            reasons["dice_at_fpr"] = "only `recommended` is calibrated"
         else:
-            reason = (
-                "the model carries no calibration" if self.threshold is None else "only `recommended` is calibrated"
-            )
-            metrics |= {"dice_at_fpr": None, "dice_at_fpr_reason": reason}
-        few = f"{self.cases} cases are fewer than {FEWEST_CASES}"
+            numbers["dice_at_fpr"] = pooled.dice_at(self.threshold)
         if self.cases < FEWEST_CASES:
-            for key in ("dice_20_80", "ap_ci", "best_dice_ci"):
-                metrics |= {key: None, f"{key}_reason": few}
+            few = f"{self.cases} cases are fewer than {FEWEST_CASES}"
+            reasons |= dict.fromkeys(("dice_20_80", "ap_ci", "best_dice_ci"), few)
         else:
             split = dice_of_splits(self.choosing[name], self.measuring[name])
-            known = split[np.isfinite(split)]
-            if len(known):
-                metrics |= {"dice_20_80": float(known.mean()), "dice_20_80_sd": float(known.std())}
+            split = split[np.isfinite(split)]
+            if len(split):
+                numbers |= {"dice_20_80": split.mean(), "dice_20_80_sd": split.std()}
             else:
-                metrics |= {"dice_20_80": None, "dice_20_80_reason": NO_LESIONS}
-            for key, values in (
-                ("ap_ci", self.bootstrap[name].average_precision()),
-                ("best_dice_ci", self.bootstrap[name].best_dice()),
-            ):
-                if np.isfinite(values).any():
-                    metrics[key] = np.nanquantile(values, (0.025, 0.975)).tolist()
-                else:
-                    metrics |= {key: None, f"{key}_reason": NO_LESIONS}
-        return _without_nan(metrics, NO_LESIONS)
+                reasons["dice_20_80"] = NO_LESIONS
+            intervals["ap_ci"] = _interval(self.bootstrap[name].average_precision())
+            intervals["best_dice_ci"] = _interval(self.bootstrap[name].best_dice())
+            reasons |= {key: NO_LESIONS for key, interval in intervals.items() if interval is None}
+        reasons |= {key: NO_LESIONS for key, value in numbers.items() if np.isnan(value)}
+        known: dict[str, Any] = {key: float(value) for key, value in numbers.items() if not np.isnan(value)}
+        return VoxelMetrics(**known | intervals, reasons=reasons)
 
     def active_latents(self) -> int:
         """Return the number of latents whose mean varies: Var_x(mu(x)) > 0.01 (Burda et al. 2016)."""
@@ -129,65 +134,9 @@ class Totals:
         return int((variance > 0.01).sum())
 
 
-def _without_nan(metrics: dict[str, Any], reason: str) -> dict[str, Any]:
-    """Return metrics with null and a reason where a number is NaN."""
-    for key in [key for key, value in metrics.items() if isinstance(value, float) and np.isnan(value)]:
-        metrics |= {key: None, f"{key}_reason": reason}
-    return {key: float(value) if isinstance(value, np.floating) else value for key, value in metrics.items()}
-
-
-def _unknown(reason: str) -> dict[str, Any]:
-    keys = ("ap", "auroc_brain", "auroc_all", "best_dice", "dice_20_80", "dice_at_fpr", "ap_ci", "best_dice_ci")
-    return {**dict.fromkeys(keys), "reason": reason}
-
-
-def model_metrics(totals: Totals, name: str, kl_is_trained: bool) -> dict[str, Any]:
-    if name in ("kl", "combined") and not kl_is_trained:
-        return _unknown(NOT_TRAINED)
-    return totals.voxel_metrics(name)
-
-
-def baseline_metrics(totals: Totals, name: str, baselines: Baselines) -> dict[str, Any]:
-    if name.startswith("voxelwise") and baselines.reason is not None:
-        return _unknown(baselines.reason)
-    return totals.voxel_metrics(name)
-
-
-def slice_metrics(table: pd.DataFrame, totals: Totals, kl_is_trained: bool) -> dict[str, Any]:
-    """Return how well slice scores tell anomalous slices (more than 20 annotated pixels) from normal ones (none)."""
-    clear = table[(table["annotated_pixels"] == 0) | (table["annotated_pixels"] > ANOMALOUS_PIXELS)]
-    anomalous = clear["annotated_pixels"] > 0
-    metrics: dict[str, Any] = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
-    for name in SLICE_SCORES:
-        if name in ("elbo", "kl") and not kl_is_trained:
-            metrics[name] = {"auroc": None, "ap": None, "reason": NOT_TRAINED}
-        elif anomalous.nunique() < 2:
-            metrics[name] = {"auroc": None, "ap": None, "reason": "all slices are normal, or all anomalous"}
-        else:
-            score = -clear[name] if name == "elbo" else clear[name]  # the score is -ELBO
-            metrics[name] = {
-                "auroc": float(roc_auc_score(anomalous, score)),
-                "ap": float(average_precision_score(anomalous, score)),
-            }
-    metrics["kl_q95"] = float(table["kl"].quantile(0.95)) if kl_is_trained else None
-    if not kl_is_trained:
-        metrics["kl_q95_reason"] = NOT_TRAINED
-    metrics["active_latents"] = totals.active_latents()
-    return metrics
-
-
-def verdict(metrics: dict[str, Any]) -> str:
-    """Return in words whether the model is worth anything: `recommended` against the best baseline."""
-    known = {name: values["ap"] for name, values in metrics["baselines"].items() if values["ap"] is not None}
-    ap = metrics["pixels"]["recommended"]["ap"]
-    if ap is None or not known:
-        return "Nothing can be said: there are no annotated voxels."
-    best = max(known, key=lambda name: known[name])
-    if ap > known[best]:
-        return (
-            f"`recommended` (AP {ap:.3f}) is better than the best baseline without a model, {best} ({known[best]:.3f})."
-        )
-    return (
-        f"`recommended` (AP {ap:.3f}) does NOT beat the baseline {best} (AP {known[best]:.3f}), which needs no model: "
-        "as it is, this model is of no use on this cohort."
-    )
+def _interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Return the 95 % interval of bootstrap values (R,), None if all are NaN."""
+    if not np.isfinite(values).any():
+        return None
+    low, high = np.nanquantile(values, (0.025, 0.975)).tolist()
+    return low, high

@@ -1,9 +1,11 @@
 """The model card: docs/README.md of a packed bundle, in the form of MONAI's model zoo."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.model.configuration import BUNDLE
+from pipeline.model.evaluations import EvaluationSummary, ScoreSummary
 from pipeline.model.run import Run
 from pipeline.model.settings import CARD_SETTINGS
 
@@ -30,13 +32,13 @@ In another copy of the folder, without `models/`:
 """
 
 
-def model_card(run: Path, metadata: dict[str, Any], evaluations: list[dict[str, Any]]) -> str:
+def model_card(run: Path, metadata: dict[str, Any], evaluations: Sequence[EvaluationSummary]) -> str:
     """Return the card of a run: the bundle's own text with what this model was trained on and how well it did.
 
     Args:
         run: the directory that training wrote.
         metadata: of the packed bundle.
-        evaluations: contents of metrics.json.
+        evaluations: of this model.
     """
     text = (BUNDLE / "docs" / "README.md").read_text(encoding="utf-8")
     start, end = text.index("## Data\n"), text.index("# References")
@@ -62,7 +64,7 @@ def model_card(run: Path, metadata: dict[str, Any], evaluations: list[dict[str, 
         "Reconstructions of the same shape. From them and from the gradient of the KL divergence come the maps `rec`, "
         "`kl`, `combined` and `recommended`.\n",
         "## Performance\n",
-        *(_performance(metrics) for metrics in evaluations),
+        *map(_performance, evaluations),
         *(["Not evaluated on annotated scans.\n"] if not evaluations else []),
         "## What it needs\n",
         "`pip install -r requirements.txt`"
@@ -73,11 +75,11 @@ def model_card(run: Path, metadata: dict[str, Any], evaluations: list[dict[str, 
     return text[:start] + "\n".join(parts) + "\n" + text[end:]
 
 
-def _performance(metrics: dict[str, Any]) -> str:
-    columns = ["ap", "auroc_brain", "best_dice", "dice_20_80", "dice_at_fpr"]
-    scores = metrics["pixels"] | {f"{name} (no model)": values for name, values in metrics["baselines"].items()}
-    rows = [[name, *(_number(values.get(key)) for key in columns)] for name, values in scores.items()]
-    title = f"{metrics['cohort']}, {metrics['split']}: {metrics['cases']} scans, voxels inside the brain.\n\n"
+def _performance(evaluation: EvaluationSummary) -> str:
+    columns = list(ScoreSummary.__dataclass_fields__)
+    scores = evaluation.voxels | {f"{name} (no model)": values for name, values in evaluation.baselines.items()}
+    rows = [[name, *(_number(getattr(values, key)) for key in columns)] for name, values in scores.items()]
+    title = f"{evaluation.cohort}, {evaluation.split}: {evaluation.cases} scans, voxels inside the brain.\n\n"
     return title + _table(["score", *columns], rows)
 
 

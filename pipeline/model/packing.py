@@ -20,6 +20,7 @@ from pipeline import __version__
 from pipeline.errors import UsageError, reason_of
 from pipeline.files import written_aside
 from pipeline.model.configuration import BUNDLE
+from pipeline.model.evaluations import EvaluationSummary, read_evaluation
 from pipeline.model.model_card import model_card
 from pipeline.model.run import Run
 from pipeline.model.trained import load_model
@@ -32,6 +33,9 @@ SUMS = "SHA256SUMS"
 
 PACKAGES = ("networks", "pipeline", "transforms")
 """The code that travels."""
+
+CODE = ("*.py", "*.j2")
+"""Its files: modules, and the templates of the pages."""
 
 OWN_KEYS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
 """Packages that have a key of their own in a bundle's metadata."""
@@ -56,7 +60,7 @@ def pack(run: str | Path, output: str | Path, evaluations: Sequence[str | Path] 
         raise UsageError(
             f"{run}: a former version trained it, and its configurations need that one; pack it with that one"
         )
-    content = _content(run, [_metrics(Path(folder)) for folder in evaluations])
+    content = _content(run, [read_evaluation(Path(folder)) for folder in evaluations])
     content[SUMS] = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in sorted(content.items())).encode()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,7 @@ def pack(run: str | Path, output: str | Path, evaluations: Sequence[str | Path] 
     return output
 
 
-def _content(run: Path, evaluations: list[dict[str, Any]]) -> dict[str, bytes]:
+def _content(run: Path, evaluations: Sequence[EvaluationSummary]) -> dict[str, bytes]:
     """Return all files of the zip but the sums."""
     named = ["LICENSE", "models/model.pt", "models/model.json", "models/calibration.json", "models/trained_on.json"]
     files = [*sorted((run / "configs").glob("*")), *(run / name for name in named)]
@@ -88,12 +92,12 @@ def _content(run: Path, evaluations: list[dict[str, Any]]) -> dict[str, bytes]:
     content["requirements.txt"] = "".join(f"{name}=={version}\n" for name, version in pins.items() if version).encode()
     source = Path(__file__).parents[2]
     for package in PACKAGES:
-        for file in source.joinpath(package).rglob("*.py"):
+        for file in (file for kind in CODE for file in source.joinpath(package).rglob(kind)):
             content[file.relative_to(source).as_posix()] = file.read_bytes()
     return content
 
 
-def _metadata(run: Path, evaluations: list[dict[str, Any]]) -> dict[str, Any]:
+def _metadata(run: Path, evaluations: Sequence[EvaluationSummary]) -> dict[str, Any]:
     """Return the bundle's metadata with what is true of this run."""
     metadata: dict[str, Any] = json.loads((BUNDLE / "configs" / "metadata.json").read_text(encoding="utf-8"))
     settings = Run(run).settings
@@ -105,9 +109,10 @@ def _metadata(run: Path, evaluations: list[dict[str, Any]]) -> dict[str, Any]:
     required = metadata["required_packages_version"]
     metadata["required_packages_version"] = {name: _version_of(name) for name in required} | dict(_foreign(run))
     metadata["training_cohort"] = trained_on | {"seed": settings["seed"]}
-    for metrics in evaluations:
-        values = {key: metrics["pixels"]["recommended"][key] for key in ("ap", "auroc_brain", "best_dice")}
-        metadata["eval_metrics"][f"{metrics['cohort']} {metrics['split']}"] = values
+    for evaluation in evaluations:
+        recommended = evaluation.voxels["recommended"]
+        values = {key: getattr(recommended, key) for key in ("ap", "auroc_brain", "best_dice")}
+        metadata["eval_metrics"][f"{evaluation.cohort} {evaluation.split}"] = values
     for tensor in (*metadata["network_data_format"]["inputs"].values(), *_outputs(metadata)):
         tensor["num_channels"] = settings["channels"]
         tensor["spatial_shape"] = [settings["size"], settings["size"]]
@@ -145,12 +150,3 @@ def _foreign(run: Path) -> Iterator[tuple[str, str]]:
     for module in sorted({target or imported for target, imported in named} - known):
         distribution = distributions.get(module, [module])[0]
         yield distribution, _version_of(distribution)
-
-
-def _metrics(folder: Path) -> dict[str, Any]:
-    try:
-        metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        metrics["pixels"]["recommended"]
-        return metrics
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{folder}: not an evaluation; give the folder that `evaluate --output` wrote") from error

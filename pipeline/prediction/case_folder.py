@@ -14,7 +14,7 @@ from pipeline.scoring import Prediction
 
 
 def write_case(folder: Path, case: str, prediction: Prediction) -> None:
-    """Write a case's image, maps, slice table, preview and ITK-SNAP workspace into its folder.
+    """Write a case's image, maps, slice table, preview, thumbnail and ITK-SNAP workspace into its folder.
 
     Args:
         folder: where they are written.
@@ -27,7 +27,7 @@ def write_case(folder: Path, case: str, prediction: Prediction) -> None:
     for name, voxels in prediction.maps.items():
         write(on_grid_of(source, voxels), folder / f"{case}_{name}.nii.gz")
     scores.slices.to_csv(folder / f"{case}_slices.csv", index=False, float_format="%.6g")
-    write_preview(folder / f"{case}_preview.png", image, scores, findings.surprise if findings is not None else None)
+    write_preview(folder, case, image, scores, findings.surprise if findings is not None else None)
     write_workspace(folder, case, findings.max_surprise if findings is not None else None)
 
 

@@ -1,16 +1,17 @@
 """Pictures: the preview of a case, composed of pixels, because a figure of many axes takes longer than the scores."""
 
-import io
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
-from pipeline.nifti import upright
+from pipeline.nifti import SIDES, upright
+from pipeline.pages import RESEARCH_ONLY
 from pipeline.scoring import ScanScores
 from transforms import SLICE_AXES
 
@@ -32,23 +33,49 @@ COLOURS = np.array([
 OPACITY, CONTOUR = 0.8, (0, 191, 255)
 """The opacity of an overlay as a whole, and the colour of masks, which is none of the overlays'."""
 
-SIDES = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
-"""What is at the left and at the right edge of a picture."""
-
 LARGEST, ALONE, SMALLEST = (250, 330), (400, 460), (110, 150)
 """Width and height of a panel in pixels: at the most, of an only slice at the most, at the least (black around it)."""
+
+THUMBNAIL = 96
+"""Longer side of the thumbnail, pixels, at most."""
 
 GAP, LEFT, TOP, BOTTOM, BAR, NARROWEST = 6, 22, 30, 60, 138, 600
 """Pixels between panels, for what is around them, and of the whole picture's width at the least."""
 
 
+@dataclass(frozen=True)
+class Preview:
+    """The pictures of a case.
+
+    Attributes:
+        picture: the preview as a whole.
+        overlay: the part of it with the overlay of the most surprising slice.
+    """
+
+    picture: Image.Image
+    overlay: Image.Image
+
+
 def write_preview(
-    file: Path, scan: nib.nifti1.Nifti1Image, scores: ScanScores, surprise: np.ndarray | None = None
+    folder: Path, case: str, scan: nib.nifti1.Nifti1Image, scores: ScanScores, surprise: np.ndarray | None = None
 ) -> None:
-    """Write a PNG of the slices with the highest scores: scan, reconstruction, and the surprise over the scan.
+    """Write CASE_preview.png, and CASE_thumbnail.jpg with the most surprising slice alone.
 
     Args:
-        file: where to write.
+        folder: where to write.
+        case: the name that the files begin with.
+        scan, scores, surprise: see `draw_preview`.
+    """
+    preview = draw_preview(scan, scores, surprise)
+    preview.picture.save(folder / f"{case}_preview.png", compress_level=3)
+    preview.overlay.thumbnail((THUMBNAIL, THUMBNAIL))
+    preview.overlay.save(folder / f"{case}_thumbnail.jpg", quality=85)
+
+
+def draw_preview(scan: nib.nifti1.Nifti1Image, scores: ScanScores, surprise: np.ndarray | None = None) -> Preview:
+    """Draw the slices with the highest scores: scan, reconstruction, and the surprise over the scan.
+
+    Args:
         scan: the scan, (X, Y, Z).
         scores: its scores.
         surprise: (X, Y, Z); without it, `recommended` is shown instead.
@@ -73,24 +100,7 @@ def write_preview(
     _draw_legend(picture, (x + width + 2 * GAP, y + 24, y + height), name, shown)
 
     x, y = places[3 * int(slices["max_recommended"].to_numpy().argmax()) + 2]
-    metadata = PngImagePlugin.PngInfo()
-    metadata.add_text("thumbnail", f"{x},{y},{x + width},{y + height}")
-    picture.save(file, format="PNG", pnginfo=metadata, compress_level=3)
-
-
-def thumbnail_of(preview: Path, size: int = 96) -> bytes:
-    """Return the overlay of a preview's most surprising slice as a small JPEG.
-
-    Args:
-        preview: a PNG of `write_preview`.
-        size: pixels of its longer side, at the most.
-    """
-    with Image.open(preview) as picture:
-        panel = picture.crop(tuple(int(edge) for edge in picture.info["thumbnail"].split(",")))  # type: ignore[arg-type]
-    panel.thumbnail((size, size))
-    stream = io.BytesIO()
-    panel.save(stream, format="JPEG", quality=85)
-    return stream.getvalue()
+    return Preview(picture, picture.crop((x, y, x + width, y + height)))
 
 
 # --- which slices, of which size
@@ -239,4 +249,4 @@ def _draw_legend(picture: Image.Image, place: tuple[int, int, int], name: str, s
     }[name]
     middle, end = picture.width // 2, picture.height
     _write(draw, (middle, end - 40), f"{hint}; blue: edge of the brain mask", "mm", 13, "lightgrey")
-    _write(draw, (middle, end - 18), "research use only, not for diagnosis", "mm", 13, "grey")
+    _write(draw, (middle, end - 18), RESEARCH_ONLY, "mm", 13, "grey")

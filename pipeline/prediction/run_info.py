@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import monai
+import numpy as np
 import torch
 
 from pipeline import __version__
@@ -20,11 +21,13 @@ class CalibrationInfo:
         scans: their number.
         brain_ml: their brain's mean volume, ml.
         false_alarm_ml: volume that is marked in a healthy brain, ml.
+        highest_surprise: the value that surprise is capped at.
     """
 
     scans: int
     brain_ml: float
     false_alarm_ml: float
+    highest_surprise: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ class RunInfo:
             calibration=None
             if calibration is None
             else CalibrationInfo(
-                calibration.scans, round(calibration.brain_ml, 1), round(predictor.fpr * calibration.brain_ml, 2)
+                scans=calibration.scans,
+                brain_ml=round(calibration.brain_ml, 1),
+                false_alarm_ml=round(predictor.fpr * calibration.brain_ml, 2),
+                highest_surprise=round(float(calibration.surprise(np.asarray([np.inf]))[0]), 2),
             ),
             started=started.isoformat(timespec="seconds"),
             seconds=round((datetime.now(UTC) - started).total_seconds(), 1),

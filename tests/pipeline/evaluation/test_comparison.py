@@ -10,13 +10,14 @@ from helpers import SMALL
 from pipeline.errors import UsageError
 from pipeline.evaluation import comparison
 from pipeline.evaluation.comparison import compare
+from pipeline.evaluation.results import Metrics
 
 
 def test_a_comparison_can_be_taken_up_again(cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (cohort, tmp_path / "out", [0.5, 1.0], 2, "train", SMALL)
     original, evaluated = comparison.evaluate, []
 
-    def stopped(run: Path, *rest: object) -> dict[str, object]:
+    def stopped(run: Path, *rest: object) -> Metrics:
         evaluated.append(run.name)
         if len(evaluated) == 3:
             raise KeyboardInterrupt

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.lesions import lesion_metrics, lesions_of
+from pipeline.evaluation.results import LesionGroup
 
 
 def test_lesions_hit_and_false_positives_are_counted() -> None:
@@ -34,7 +35,7 @@ def test_a_case_without_lesions_has_false_positives_only() -> None:
 def test_shares_are_by_size() -> None:
     lesions = pd.DataFrame({"volume_ml": [0.5, 0.5, 5.0, 20.0], "hit": [True, False, True, True]})
     metrics = lesion_metrics(lesions, [1, 2], 0.7)
-    assert metrics["all"] == {"lesions": 4, "hit": 0.75}
-    assert metrics["by_size"]["below 1 ml"] == {"lesions": 2, "hit": 0.5}
-    assert metrics["by_size"]["10 ml and more"]["hit"] == 1
-    assert metrics["false_positives_per_case"] == 1.5
+    assert metrics.all == LesionGroup(lesions=4, hit=0.75)
+    assert metrics.by_size["below 1 ml"] == LesionGroup(lesions=2, hit=0.5)
+    assert metrics.by_size["10 ml and more"].hit == 1
+    assert metrics.false_positives_per_case == 1.5

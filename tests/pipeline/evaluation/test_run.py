@@ -15,8 +15,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from pipeline.cohorts.datalist import Entry, read_datalist
 from pipeline.errors import UsageError
 from pipeline.evaluation.page import summary_text
+from pipeline.evaluation.results import read_metrics
 from pipeline.evaluation.run import evaluate
-from pipeline.evaluation.totals import verdict
+from pipeline.evaluation.verdict import Outcome, verdict
 from pipeline.model.configuration import BUNDLE
 from pipeline.prediction.evaluator import predict
 
@@ -40,15 +41,16 @@ def test_metrics_are_those_of_the_written_maps_pooled_over_brain_and_label(
         scores.append(voxels(tmp_path / "maps" / case / f"{case}_recommended.nii.gz")[mask | label])
         labels.append(label[mask | label])
     y, s = np.concatenate(labels), np.concatenate(scores)
-    assert metrics["cases"] == 3
-    assert metrics["pixels"]["recommended"]["ap"] == pytest.approx(average_precision_score(y, s), abs=1e-3)
-    assert metrics["pixels"]["recommended"]["auroc_brain"] == pytest.approx(roc_auc_score(y, s), abs=1e-3)
+    assert metrics.cases == 3
+    assert metrics.voxels["recommended"].ap == pytest.approx(average_precision_score(y, s), abs=1e-3)
+    assert metrics.voxels["recommended"].auroc_brain == pytest.approx(roc_auc_score(y, s), abs=1e-3)
     whole = roc_auc_score(
         np.concatenate([(voxels(entry.label) > 0).ravel() for entry in entries]),
         np.concatenate([voxels(file).ravel() for file in sorted((tmp_path / "maps").glob("*/*_recommended.nii.gz"))]),
     )
-    assert metrics["pixels"]["recommended"]["auroc_all"] == pytest.approx(whole, abs=1e-3)
-    assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text()) == metrics
+    assert metrics.voxels["recommended"].auroc_all == pytest.approx(whole, abs=1e-3)
+    assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text()) == metrics.to_json()
+    assert read_metrics(tmp_path / "evaluation" / "metrics.json") == metrics
     assert "recommended" in summary_text(metrics)
 
 
@@ -56,18 +58,17 @@ def test_scans_without_labels_are_counted_and_left_out(run: Path, cohort: Path, 
     splits = {"test": [*read_datalist(cohort)["test"], *read_datalist(cohort)["validation"]]}
     file = write_datalist(tmp_path / "datalist.json", splits)
     metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
-    assert (metrics["cases"], metrics["without_label"]) == (3, ["healthy_004"])
+    assert (metrics.cases, metrics.without_label) == (3, ["healthy_004"])
 
 
 def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, cohort: Path, tmp_path: Path) -> None:
     entries = read_datalist(cohort)["test"]
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no scan")
-    unreadable = Entry((str(bad),), label=entries[0].label)
-    file = write_datalist(tmp_path / "datalist.json", {"test": [*entries, unreadable]})
+    file = write_datalist(tmp_path / "datalist.json", {"test": [*entries, Entry((str(bad),), label=entries[0].label)]})
     metrics = evaluate(run, file, tmp_path / "evaluation", device="cpu")
-    assert metrics["cases"] == 3
-    assert "not a readable NIfTI" in metrics["failed"][str(bad)]
+    assert metrics.cases == 3
+    assert "not a readable NIfTI" in metrics.failed[str(bad)]
 
 
 def test_a_split_that_is_not_there_is_wrong_usage(run: Path, cohort: Path, tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_split_that_is_not_there_is_wrong_usage(run: Path, cohort: Path, tmp_p
 
 
 def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path: Path) -> None:
-    metrics = evaluate(run, cohort, tmp_path, device="cpu")
+    metrics = evaluate(run, cohort, tmp_path, device="cpu").to_json()
     assert {"cohort", "split", "cases", "slices", "pixels", "baselines"} <= metrics.keys()
     assert {"elbo", "kl", "rec", "max_recommended", "kl_q95", "active_latents"} <= metrics["slices"].keys()
     assert 0 <= metrics["slices"]["max_intensity_same_path"]["auroc"] <= 1
@@ -99,11 +100,12 @@ def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path:
 def test_with_enough_cases_there_are_intervals_around_the_value(run: Path, cohort: Path, tmp_path: Path) -> None:
     entries = read_datalist(cohort)["test"]
     file = write_datalist(tmp_path / "datalist.json", {"test": entries * 2})
-    values = evaluate(run, file, tmp_path / "evaluation", device="cpu")["pixels"]["recommended"]
-    assert values["ap_ci"][0] <= values["ap"] <= values["ap_ci"][1]
-    assert values["dice_20_80"] <= values["best_dice"] + 0.01
-    again = evaluate(run, file, tmp_path / "again", device="cpu")["pixels"]["recommended"]
+    values = evaluate(run, file, tmp_path / "evaluation", device="cpu").voxels["recommended"]
+    assert values.ap_ci[0] <= values.ap <= values.ap_ci[1]
+    assert values.dice_20_80 <= values.best_dice + 0.01
+    again = evaluate(run, file, tmp_path / "again", device="cpu").voxels["recommended"]
     assert again == values
+    assert read_metrics(tmp_path / "again" / "metrics.json").voxels["recommended"] == values
 
 
 def test_normal_slices_have_no_annotated_pixel_and_anomalous_ones_more_than_20(
@@ -115,16 +117,19 @@ def test_normal_slices_have_no_annotated_pixel_and_anomalous_ones_more_than_20(
     table = pd.read_csv(tmp_path / "slices.csv")
     expected = sum(int((voxels(entry.label) > 0).sum()) for entry in read_datalist(cohort)["test"])
     assert table["annotated_pixels"].sum() == expected
-    assert metrics["slices"]["normal"] == (table["annotated_pixels"] == 0).sum()
-    assert metrics["slices"]["anomalous"] == (table["annotated_pixels"] > 20).sum()
+    assert metrics.slices.normal == (table["annotated_pixels"] == 0).sum()
+    assert metrics.slices.anomalous == (table["annotated_pixels"] > 20).sum()
 
 
 def test_a_model_that_does_not_beat_the_baselines_is_said_so() -> None:
-    def metrics(ap: float) -> dict[str, object]:
-        return {"pixels": {"recommended": {"ap": ap}}, "baselines": {"intensity": {"ap": 0.3}, "z": {"ap": None}}}
-
-    assert "does NOT beat the baseline intensity (AP 0.300)" in verdict(metrics(0.2))
-    assert "is better than" in verdict(metrics(0.4))
+    baselines = {"intensity": 0.3, "z": None}
+    worse, better, unknown = (verdict(ap, baselines) for ap in (0.2, 0.4, None))
+    assert "does NOT beat the baseline intensity (AP 0.300)" in worse.sentence
+    assert worse.outcome is Outcome.NOT_BETTER
+    assert "is better than" in better.sentence
+    assert better.outcome is Outcome.BETTER
+    assert "Nothing can be said" in unknown.sentence
+    assert unknown.outcome is Outcome.UNKNOWN
 
 
 def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_path: Path) -> None:
@@ -132,10 +137,9 @@ def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_pat
     bad = tmp_path / "<script>alert(1)</script>.nii.gz"
     bad.parent.mkdir(parents=True, exist_ok=True)
     bad.write_bytes(b"no scan")
-    unreadable = Entry((str(bad),), label=entry.label)
-    file = write_datalist(tmp_path / "datalist.json", {"test": [entry, unreadable]})
+    file = write_datalist(tmp_path / "datalist.json", {"test": [entry, Entry((str(bad),), label=entry.label)]})
     evaluate(run, file, tmp_path / "evaluation", device="cpu")
-    page = (tmp_path / "evaluation" / "evaluation.html").read_text()
+    page = (tmp_path / "evaluation" / "evaluation.html").read_text(encoding="utf-8")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
@@ -147,15 +151,16 @@ def test_the_bundle_command_gives_the_same_numbers(run: Path, cohort: Path, tmp_
         *("--bundle_root", str(run), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path / "bundle")),
     ]
     subprocess.run(command, check=True, cwd=BUNDLE.parents[1], capture_output=True)
-    assert json.loads((tmp_path / "bundle" / "metrics.json").read_text()) == ours
+    assert json.loads((tmp_path / "bundle" / "metrics.json").read_text()) == ours.to_json()
 
 
 def test_scans_without_any_lesion_give_null_with_a_reason(run: Path, cohort: Path, tmp_path: Path) -> None:
     entry = read_datalist(cohort)["test"][0]
     label = nib.nifti1.Nifti1Image.from_filename(entry.label)
     nib.save(nib.nifti1.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), tmp_path / "none.nii.gz")
-    empty = replace(entry, label=str(tmp_path / "none.nii.gz"))
-    file = write_datalist(tmp_path / "datalist.json", {"test": [empty] * 6})
+    file = write_datalist(
+        tmp_path / "datalist.json", {"test": [replace(entry, label=str(tmp_path / "none.nii.gz"))] * 6}
+    )
     evaluate(run, file, tmp_path / "evaluation", device="cpu")
 
     def refuse(constant: str) -> None:
@@ -173,4 +178,11 @@ def test_a_bad_training_scan_does_not_stop_the_evaluation(run: Path, cohort: Pat
     splits["training"] = [Entry((str(tmp_path / "bad.nii.gz"),)), *splits["training"]]
     write_datalist(tmp_path / "datalist.json", splits)
     metrics = evaluate(run, tmp_path / "datalist.json", tmp_path / "evaluation", device="cpu")
-    assert metrics["baselines"]["voxelwise_z"]["ap"] is not None
+    assert metrics.baselines["voxelwise_z"].ap is not None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pixels": 1}'])
+def test_what_is_no_metrics_file_is_none(tmp_path: Path, text: str) -> None:
+    assert read_metrics(tmp_path / "metrics.json") is None
+    (tmp_path / "metrics.json").write_text(text)
+    assert read_metrics(tmp_path / "metrics.json") is None

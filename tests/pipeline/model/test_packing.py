@@ -85,6 +85,13 @@ def test_the_sums_are_those_of_all_files(packed: Path) -> None:
     assert not sums
 
 
+def test_all_modules_and_templates_travel(packed: Path) -> None:
+    code = {file for package in PACKAGES for kind in ("*.py", "*.j2") for file in (PROJECT / package).rglob(kind)}
+    assert any(file.suffix == ".j2" for file in code)
+    with zipfile.ZipFile(packed) as archive:
+        assert {file.relative_to(PROJECT).as_posix() for file in code} <= set(archive.namelist())
+
+
 def test_no_file_or_path_of_the_cohort_travels(cohort: Path, packed: Path) -> None:
     names = [Path(entry["image"]).name.split(".")[0] for entry in json.loads(cohort.read_text())["training"]]
     with zipfile.ZipFile(packed) as archive:
@@ -117,8 +124,8 @@ def test_the_model_card_has_the_evaluation(run: Path, cohort: Path, tmp_path: Pa
     with zipfile.ZipFile(pack(run, tmp_path / "model.zip", [tmp_path / "evaluation"])) as archive:
         card = archive.read("docs/README.md").decode()
     for score in ("recommended", "intensity (no model)"):
-        values = (metrics["pixels"] | {f"{k} (no model)": v for k, v in metrics["baselines"].items()})[score]
-        assert f"| {score} | {values['ap']:.3f} |" in card
+        values = (metrics.voxels | {f"{k} (no model)": v for k, v in metrics.baselines.items()})[score]
+        assert f"| {score} | {values.ap:.3f} |" in card
     with pytest.raises(UsageError, match="not an evaluation"):
         pack(run, tmp_path / "model.zip", [tmp_path])
 

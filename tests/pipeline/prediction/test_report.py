@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from pipeline.prediction.report import write_report
 from pipeline.prediction.results import Result
@@ -20,7 +19,7 @@ from pipeline.prediction.run_info import CalibrationInfo, RunInfo
 
 RUN = RunInfo(
     version="0.1.0", model="flair <model>", fingerprint="ab" * 32, torch="2", monai="1", device="cpu", fpr=0.01,
-    minimum_cluster_ml=0.0, threshold=0.8, calibration=CalibrationInfo(12, 1300.0, 13.0),
+    minimum_cluster_ml=0.0, threshold=0.8, calibration=CalibrationInfo(12, 1300.0, 13.0, 6.0),
     started="2026-01-01T00:00:00+00:00", seconds=3.0, cases=1, failed=0, interrupted=False,
 )  # fmt: skip
 HOSTILE = "<script>document.title='owned'</script>"
@@ -31,9 +30,9 @@ def case(output: Path, name: str, **values: Any) -> Result:
     """Write the files of a case that is done, and return its result."""
     folder = output / name
     folder.mkdir(parents=True)
-    box = PngInfo()
-    box.add_text("thumbnail", "0,0,40,40")
-    Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(folder / f"{name}_preview.png", pnginfo=box)
+    picture = Image.fromarray(np.full((60, 80, 3), 90, np.uint8))
+    picture.save(folder / f"{name}_preview.png")
+    picture.save(folder / f"{name}_thumbnail.jpg")
     table = pd.DataFrame({"position_mm": np.arange(60.0), "max_recommended": np.sin(np.arange(60) / 9) ** 2})
     table.to_csv(folder / f"{name}_slices.csv", index=False)
     (folder / f"{name}.itksnap").write_text("")
@@ -57,22 +56,32 @@ class Page(HTMLParser):
         self.text += data + " "
 
 
-def test_failures_come_first_then_warnings_then_scans_by_surprise(tmp_path: Path) -> None:
+def test_failures_come_first_then_warnings_then_scans_by_marked_volume(tmp_path: Path) -> None:
     results = [
-        case(tmp_path, "less", max_surprise=2.0),
-        case(tmp_path, "most", max_surprise=4.0, warnings=("odd spacing",)),
+        case(tmp_path, "less", anomaly_ml=2.0, max_surprise=6.0),
+        case(tmp_path, "least", anomaly_ml=2.0, max_surprise=5.0),
+        case(tmp_path, "most", anomaly_ml=4.0, max_surprise=5.5, warnings=("odd spacing",)),
         Result("broken", "/scans/broken.nii.gz", "failed", "the file is empty"),
         Result("later", "/scans/later.nii.gz"),
     ]
     write_report(results, RUN, tmp_path)
     text = Page(tmp_path / "report.html").text
-    order = ["2 scans done", "broken.nii.gz", "the file is empty", "later.nii.gz", "odd spacing", "Scans, the most"]
+    order = [
+        "3 scans done",
+        "broken.nii.gz",
+        "the file is empty",
+        "later.nii.gz",
+        "odd spacing",
+        "Scans, the largest marked volume first",
+    ]
     places = [text.index(words) for words in order]
-    places += [text.index(f" {name} ", places[-1] + 20) for name in ("most", "less")]
+    places += [text.index(f" {name} ", places[-1] + 20) for name in ("most", "less", "least")]
     assert places == sorted(places)
     assert "1 failed" in text
     assert "12 healthy scans" in text
     assert "13 ml of false alarm" in text
+    assert "threshold that 1 % of healthy voxels exceed" in " ".join(text.split())
+    assert "capped (here at 6.0)" in text
     assert "not for diagnosis" in text
 
 
@@ -108,7 +117,7 @@ def test_nothing_is_fetched_from_elsewhere(tmp_path: Path) -> None:
 def test_lost_pictures_and_tables_are_no_reason_to_have_no_report(tmp_path: Path) -> None:
     results = [case(tmp_path, "lost"), case(tmp_path, "damaged")]
     shutil.rmtree(tmp_path / "lost")
-    (tmp_path / "damaged" / "damaged_preview.png").write_bytes(b"no picture")
+    (tmp_path / "damaged" / "damaged_thumbnail.jpg").write_bytes(b"no picture")
     (tmp_path / "damaged" / "damaged_slices.csv").write_text("nonsense")
     write_report(results, RUN, tmp_path)
     text = Page(tmp_path / "report.html").text
@@ -125,7 +134,12 @@ def test_without_calibration_the_report_says_so(tmp_path: Path) -> None:
 def test_a_place_is_told_in_words(tmp_path: Path) -> None:
     write_report([case(tmp_path, "one", largest_cluster_ras_mm="-34.2 12.0 -40.4")], RUN, tmp_path)
     text = Page(tmp_path / "report.html").text.replace("\xa0", " ")
-    assert "34 mm left, 12 mm front, 40 mm down" in text
+    assert "34 mm left, 12 mm anterior, 40 mm inferior" in " ".join(text.split()).replace(" ,", ",")
+
+
+def test_without_a_scan_the_report_says_so(tmp_path: Path) -> None:
+    write_report([], RUN, tmp_path)
+    assert "No scan was processed." in Page(tmp_path / "report.html").text
 
 
 @pytest.mark.parametrize("number", [0, 1, 30, 500])

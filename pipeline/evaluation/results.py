@@ -1,0 +1,219 @@
+"""The results of an evaluation as values, and metrics.json, which keeps them.
+
+What cannot be computed is None, and null in the file with the reason beside it: `KEY_reason` for one number, `reason`
+for a score of which nothing is known.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.evaluation.verdict import Verdict, verdict
+from pipeline.files import write_json
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class VoxelMetrics:
+    """How well a score tells annotated voxels from the others.
+
+    Attributes:
+        ap: average precision.
+        auroc_brain: area under the ROC curve, voxels of brain or label.
+        auroc_all: the same with the zeros outside the brain.
+        best_dice: Dice at the threshold that is best on these cases.
+        best_threshold: that threshold.
+        dice_at_fpr: Dice at the calibrated threshold.
+        dice_20_80: Dice at the threshold of a fifth of the cases on the others, mean over random splits.
+        dice_20_80_sd: its standard deviation over the splits.
+        ap_ci, best_dice_ci: 95 % intervals over the cases.
+        reasons: why a number is None, by its name.
+        reason: why all numbers are None; empty if they are not.
+    """
+
+    ap: float | None = None
+    auroc_brain: float | None = None
+    auroc_all: float | None = None
+    best_dice: float | None = None
+    best_threshold: float | None = None
+    dice_at_fpr: float | None = None
+    dice_20_80: float | None = None
+    dice_20_80_sd: float | None = None
+    ap_ci: Interval | None = None
+    best_dice_ci: Interval | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+    def why(self, key: str) -> str:
+        """Return why a number is None."""
+        return self.reasons.get(key, self.reason)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as metrics.json has them."""
+        content: dict[str, Any] = {}
+        for key in _NUMBERS:
+            value = getattr(self, key)
+            if value is not None or key not in _OMITTED:
+                content[key] = list(value) if isinstance(value, tuple) else value
+            if key in self.reasons:
+                content[f"{key}_reason"] = self.reasons[key]
+        return content | ({"reason": self.reason} if self.reason else {})
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "VoxelMetrics":
+        """Return what `to_json` has written."""
+        values = {key: content.get(key) for key in _NUMBERS}
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        reasons = {key: content[f"{key}_reason"] for key in _NUMBERS if f"{key}_reason" in content}
+        return cls(**values, reasons=reasons, reason=content.get("reason", ""))
+
+
+_NUMBERS = tuple(key for key in VoxelMetrics.__dataclass_fields__ if key not in ("reasons", "reason"))
+_OMITTED = ("best_threshold", "dice_20_80_sd")
+"""Numbers that metrics.json leaves out if they are None; each belongs to another one, which has the reason."""
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """How well a score tells anomalous slices from normal ones; `reason` says why it is None."""
+
+    auroc: float | None = None
+    ap: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SliceMetrics:
+    """The slice-wise results.
+
+    Attributes:
+        normal, anomalous: numbers of slices.
+        scores: by the score's name.
+        kl_q95: 0.95 quantile of the KL divergence, nats.
+        active_latents: number of latents whose mean varies.
+        kl_q95_reason: why it is None.
+    """
+
+    normal: int
+    anomalous: int
+    scores: dict[str, SliceScore]
+    kl_q95: float | None
+    active_latents: int
+    kl_q95_reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the results as metrics.json has them, the scores beside the numbers."""
+        scores = {name: asdict(score) for name, score in self.scores.items()}
+        for score in scores.values():
+            if not score["reason"]:
+                del score["reason"]
+        reason = {"kl_q95_reason": self.kl_q95_reason} if self.kl_q95_reason else {}
+        numbers = {"kl_q95": self.kl_q95, **reason, "active_latents": self.active_latents}
+        return {"normal": self.normal, "anomalous": self.anomalous, **scores, **numbers}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "SliceMetrics":
+        """Return what `to_json` has written."""
+        scores = {name: SliceScore(**value) for name, value in content.items() if isinstance(value, dict)}
+        return cls(scores=scores, **{key: value for key, value in content.items() if key not in scores})
+
+
+@dataclass(frozen=True)
+class LesionGroup:
+    """Lesions of a size: their number, and the share that is hit, None without any."""
+
+    lesions: int
+    hit: float | None
+
+
+@dataclass(frozen=True)
+class LesionMetrics:
+    """The lesion-wise results.
+
+    Attributes:
+        threshold: the score from which on a voxel is marked.
+        all: all lesions.
+        by_size: the lesions of each size.
+        false_positives_per_case: mean number of marked regions that touch no lesion.
+    """
+
+    threshold: float
+    all: LesionGroup
+    by_size: dict[str, LesionGroup]
+    false_positives_per_case: float | None
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "LesionMetrics":
+        """Return what metrics.json has under `lesions`."""
+        by_size = {name: LesionGroup(**group) for name, group in content["by_size"].items()}
+        return cls(**dict(content) | {"all": LesionGroup(**content["all"]), "by_size": by_size})
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """All results of an evaluation.
+
+    Attributes:
+        cohort: name of the datalist's folder.
+        split: the split that was scored.
+        model: SHA-256 of the weights.
+        data: fingerprint of the split.
+        cases: number of scans that were scored.
+        without_label: names of the scans that were left out.
+        failed: the reason of each scan that could not be scored, by its file.
+        slices, lesions: the slice-wise and the lesion-wise results.
+        voxels: of each score of the model; `pixels` in metrics.json.
+        baselines: of each score without a model.
+    """
+
+    cohort: str
+    split: str
+    model: str
+    data: str
+    cases: int
+    without_label: list[str]
+    failed: dict[str, str]
+    slices: SliceMetrics
+    voxels: dict[str, VoxelMetrics]
+    baselines: dict[str, VoxelMetrics]
+    lesions: LesionMetrics
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the model beats the baselines."""
+        return verdict(self.voxels["recommended"].ap, {name: values.ap for name, values in self.baselines.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of metrics.json."""
+        return {key: getattr(self, key) for key in _PLAIN} | {
+            "slices": self.slices.to_json(),
+            "pixels": {name: values.to_json() for name, values in self.voxels.items()},
+            "baselines": {name: values.to_json() for name, values in self.baselines.items()},
+            "lesions": asdict(self.lesions),
+            "verdict": self.verdict.sentence,
+        }
+
+    def write(self, file: Path) -> None:
+        """Write metrics.json."""
+        write_json(file, self.to_json())
+
+
+_PLAIN = ("cohort", "split", "model", "data", "cases", "without_label", "failed")
+"""What metrics.json has as it is."""
+
+
+def read_metrics(file: Path) -> Metrics | None:
+    """Return the content of metrics.json, None if the file is missing or is not one that `evaluate` made."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        values = {key: content[key] for key in _PLAIN}
+        for key, part in (("voxels", "pixels"), ("baselines", "baselines")):
+            values[key] = {name: VoxelMetrics.from_json(numbers) for name, numbers in content[part].items()}
+        values["slices"] = SliceMetrics.from_json(content["slices"])
+        values["lesions"] = LesionMetrics.from_json(content["lesions"])
+        return Metrics(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
