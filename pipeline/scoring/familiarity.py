@@ -146,7 +146,7 @@ class Familiarity:
 
 
 def _with_same_decimals(decimals: int, value: float, *limits: float) -> list[str]:
-    """Return a value and its limits as text with equal decimals: `decimals`, or more if the value looks like a limit."""
+    """Return a value and its limits as text with equal decimals, enough of them that the value never equals a limit."""
     shown, *bounds = (f"{number:.{decimals}f}" for number in (value, *limits))
     return _with_same_decimals(decimals + 1, value, *limits) if shown in bounds and decimals < 9 else [shown, *bounds]
 

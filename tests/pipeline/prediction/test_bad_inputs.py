@@ -108,7 +108,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "five axes": (scan(SCAN[..., None, None]), "it has 5 axes .* give a 3D scan"),
     "RGB": (scan(RGB), "a colour image .* give the scan itself"),
     "complex": (scan(SCAN.astype(np.complex64)), "its voxels are complex values; give the magnitude"),
-    "a line": (scan(SCAN[:, :1, :1]), "its shape is 24 x 1 x 1, smaller than a slice of a head; give the whole scan"),
+    "a line": (scan(SCAN[:, :1, :1]), "its shape is 24 x 1 x 1, smaller than a slice of a head; give the"),
     "5000 voxels": (scan(np.ones((5000, 8, 8), np.uint8)), "5000 x 8 x 8 voxels, too many for a head; convert it"),
     "memory bomb": (header(dim=[3, 30000, 30000, 30000, 1, 1, 1, 1]), "30000 x 30000 x 30000 voxels, too many for a"),
     "more than the file holds": (header(dim=[3, 700, 700, 700, 1, 1, 1, 1]), "damaged or cut short; copy or"),
@@ -120,7 +120,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "mask of another shape": (masked(MASK[:-1]), "its mask m_.* has the shape 23 x 24 x 16, .* make it from this scan"),
     "mask on another grid": (masked(MASK, AFFINE * 1.1), "its mask m_.* lies on another grid; resample it"),
     "empty mask": (masked(0 * MASK), "the mask is empty; make it again from this scan"),
-    "mask of one grey level": (masked(1 - MASK), "only one grey level inside the brain mask: .* belongs to another scan"),
+    "mask of one grey level": (masked(1 - MASK), "one grey level inside the brain mask: .* belongs to another scan"),
     "missing channel": (missing_channel, "gone.nii.gz: the file is not there .*check the path"),
 }  # fmt: skip
 
