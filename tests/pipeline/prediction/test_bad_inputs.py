@@ -104,7 +104,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "constant": (scan(np.full_like(SCAN, 7)), r"same value \(7\): the scan is empty; export or convert it again"),
     "a mask for a scan": (scan(MASK), "only one grey level inside the brain mask: this file is probably a mask"),
     "2D": (scan(np.ones((24, 24), np.int16)), "its shape is 24 x 24, which is not a volume; give a 3D scan"),
-    "several volumes": (scan(np.stack([SCAN] * 3, -1)), "it holds 3 volumes .* give one of them, split off for example"),
+    "several volumes": (scan(np.stack([SCAN] * 3, -1)), "it holds 3 volumes .* give one of them, split off"),
     "five axes": (scan(SCAN[..., None, None]), "it has 5 axes .* give a 3D scan"),
     "RGB": (scan(RGB), "a colour image .* give the scan itself"),
     "complex": (scan(SCAN.astype(np.complex64)), "its voxels are complex values; give the magnitude"),

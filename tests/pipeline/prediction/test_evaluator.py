@@ -217,7 +217,7 @@ def test_a_folder_that_prediction_did_not_make_is_never_removed(run: Path, tmp_p
     (study / "one" / "notes.txt").write_text("mine")
     (result,) = predict(run, [study / "one"], study, device="cpu", overwrite=True)
     assert result.status == "failed"
-    assert "not made by predict" in result.reason
+    assert "is not a result of predict" in result.reason
     assert (study / "one" / "one.nii.gz").exists()
     assert (study / "one" / "notes.txt").read_text() == "mine"
 
