@@ -36,8 +36,8 @@ def check_scan(entry: Entry, channels: int | None = None) -> None:
     """
     if channels is not None and len(entry.images) != channels:
         raise ScanError(
-            f"it has {len(entry.images)} channels, but the model needs {channels}; give a datalist in which `image` is "
-            f"a list of {channels} files"
+            f"it has {len(entry.images)} channels, but the model needs {channels}; give a datalist in which `image` "
+            "lists as many files"
         )
     first, *others = (_whole(file, named=len(entry.images) > 1) for file in entry.images)
     for file, channel in zip(entry.images[1:], others, strict=True):

@@ -238,7 +238,7 @@ def test_too_many_channels_are_named(run: Path, scans: Path, tmp_path: Path) -> 
         json.dumps({"test": [{"image": [str(scans / "one.nii.gz"), str(scans / "one.nii.gz")]}]})
     )
     (result,) = predict(run, [tmp_path / "two.json"], tmp_path / "out", device="cpu")
-    assert "2 channels, but the model 1" in result.reason
+    assert "2 channels, but the model needs 1" in result.reason
 
 
 def test_a_corrupt_mask_is_named(run: Path, scans: Path, tmp_path: Path) -> None:
