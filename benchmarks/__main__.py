@@ -1,4 +1,4 @@
-"""All benchmarks: printed, and written to benchmarks/results.json with the machine and the versions.
+"""Run all benchmarks, print them, and write them to benchmarks/results.json with the machine and the versions.
 
 make bench
 """
@@ -19,7 +19,7 @@ from benchmarks import bank, memory, prediction, training
 
 
 def machine() -> dict[str, object]:
-    """Return what the figures were measured on."""
+    """Return the hardware and the versions that the figures were measured with."""
     names = Path("/proc/cpuinfo")
     lines = names.read_text().splitlines() if names.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
@@ -47,7 +47,7 @@ def main() -> None:
     for name in chosen:
         results[name] = parts[name]()
         file.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"all of it: {file}")
+    print(f"all results: {file}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast a slice bank is built: scans a second with one and two processes, beside only reading the same files."""
+"""How fast a slice bank is built: scans per second with one and two processes, beside reading the same files only."""
 
 import statistics
 import tempfile
@@ -20,7 +20,7 @@ SHAPE = (160, 192, 160)
 
 
 def run(repeats: int = 2) -> dict[str, Any]:
-    """Return scans a second, and how long building takes over reading."""
+    """Return scans per second, and the time of building divided by the time of reading."""
     parser = load_configuration(settings_of(training_configuration("train")))
     transform = Compose([parser.get_parsed_content("preprocessing"), parser.get_parsed_content("slice_selection")])
     with tempfile.TemporaryDirectory() as name:

@@ -1,10 +1,10 @@
-"""How well a false-positive share that was asked for is realised in healthy scans that calibration has not seen.
+"""How well healthy scans outside the calibration realise the requested share of false positives.
 
     python -m benchmarks.calibration --model RUN --data DATALIST --splits validation tune
 
-Healthy scans (entries without lesion) are parted at random, scan by scan and again and again; one half calibrates, the
-other is measured. Printed are the realised share over the one asked for, its mean and spread over the partings, and
-its range over single scans, each with all the others as calibration.
+Healthy scans (entries without lesion) are split at random many times: one half calibrates, the other half is measured.
+The output is the realised share divided by the requested one: its mean and spread over the splits, and its range over
+single scans, each measured with all others as calibration.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.cohorts import read_datalist
 from pipeline.scans import Case, read_label
 from pipeline.scoring import bin_of, open_predictor
-from pipeline.scoring.calibration import BITS, Calibration, count_scores
+from pipeline.scoring.calibration import CALIBRATION_BITS, Calibration, count_scores
 
 
 def counts_of(run: Path, datalist: Path, splits: list[str]) -> list[np.ndarray]:
@@ -31,13 +31,13 @@ def counts_of(run: Path, datalist: Path, splits: list[str]) -> list[np.ndarray]:
 
 
 def realised(calibrating: list[np.ndarray], measured: list[np.ndarray], fpr: float) -> float:
-    """Return the share of voxels that pass the threshold of `fpr`, a mean over the measured scans."""
-    threshold = int(bin_of(np.asarray([Calibration.of(calibrating, 0.0).threshold(fpr)]), BITS)[0])
+    """Return the share of voxels that pass the threshold of `fpr`, averaged over the measured scans."""
+    threshold = int(bin_of(np.asarray([Calibration.of(calibrating, 0.0).threshold(fpr)]), CALIBRATION_BITS)[0])
     return float(np.mean([count[threshold:].sum() / count.sum() for count in measured]))
 
 
 def coverage(counts: list[np.ndarray], fpr: float, partings: int = 200, seed: int = 0) -> dict[str, float]:
-    """Return the ratio of the realised to the asked share: its mean, spread and quantiles, and its range over scans."""
+    """Return the ratio of the realised to the requested share: mean, spread and quantiles, and range over scans."""
     random, half, ratios = np.random.default_rng(seed), len(counts) // 2, []
     for _ in range(partings):
         order = random.permutation(len(counts))

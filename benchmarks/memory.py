@@ -1,4 +1,4 @@
-"""Private memory (RssAnon) at its peak, of training on growing cohorts and of prediction; the time of --help."""
+"""Peak private memory (RssAnon) of training on growing cohorts and of prediction; the time of --help."""
 
 import statistics
 import subprocess
@@ -11,19 +11,19 @@ from typing import Any
 from benchmarks.scans import write_datalist, write_scans
 from benchmarks.training import seconds
 
-SETTINGS = ("epochs=2", "size=192", "features=[4,4,8,8]", "latent_channels=8", "val_interval=1")
-"""A small network and large slices: what grows with the cohort would show."""
+MEMORY_SETTINGS = ("epochs=2", "size=192", "features=[4,4,8,8]", "latent_channels=8", "val_interval=1")
+"""Settings with a small network and large slices, so that memory that grows with the cohort is visible."""
 
 
 def peak_of(*arguments: str) -> float:
-    """Run a command of the pipeline, and return its peak of private memory, MB."""
+    """Run a command of the pipeline, and return its peak private memory, MB."""
     process = subprocess.Popen([sys.executable, "-m", "pipeline", *arguments], stderr=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
         try:
             status = Path(f"/proc/{process.pid}/status").read_text()
             peak = max(peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")))
-        except (OSError, TypeError):  # it has ended in between
+        except (OSError, TypeError):  # the process has just ended
             pass
         time.sleep(0.01)
     assert process.returncode == 0, arguments
@@ -40,7 +40,7 @@ def run() -> dict[str, Any]:
             datalist = write_datalist(folder / str(number), number, (96, 112, 96), 2.0)
             output = folder / f"run_{number}"
             command = ("train", "--data", str(datalist), "--output", str(output), "--device", "cpu")
-            results["training, MB"][f"{number} scans"] = peak_of(*command, "--set", *SETTINGS)
+            results["training, MB"][f"{number} scans"] = peak_of(*command, "--set", *MEMORY_SETTINGS)
         peaks = list(results["training, MB"].values())
         results["largest over smallest"] = round(max(peaks) / min(peaks), 3)
         (folder / "scan").mkdir()

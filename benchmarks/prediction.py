@@ -1,4 +1,4 @@
-"""How long a prediction takes, and where: a 240 x 240 x 155 scan, pictures left out, beside nibabel's own reading and
+"""How long each stage of a prediction takes: a 240 x 240 x 155 scan without pictures, beside nibabel's own reading and
 writing of the same files."""
 
 import statistics
@@ -25,7 +25,7 @@ SHAPE = (240, 240, 155)
 
 
 def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
-    """Return the seconds of each stage of one scan, one after another."""
+    """Return the seconds of each stage of one scan, run one after another."""
     predictor = open_predictor(run, "cpu", fpr=0.01)
     model, scorer = predictor.model, predictor.inferer
     case = find_cases([scan])[0]
@@ -53,7 +53,7 @@ def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
 
 
 def with_nibabel(scan: Path, images: dict[str, nib.nifti1.Nifti1Image], folder: Path) -> None:
-    """Read the scan and write the images of a case, as nibabel does it."""
+    """Read the scan and write the images of a case with nibabel."""
     np.asarray(nib.nifti1.Nifti1Image.from_filename(scan).dataobj)
     folder.mkdir()
     for file, image in images.items():
@@ -70,7 +70,7 @@ def images_of(case: Path) -> dict[str, nib.nifti1.Nifti1Image]:
 
 
 def run(repeats: int = 5) -> dict[str, Any]:
-    """Return seconds: of the stages, of one scan, of a scan among 20, and of nibabel alone."""
+    """Return the seconds of the stages, of one scan, of each of 20 scans, and of nibabel alone."""
     with tempfile.TemporaryDirectory() as name, patch("pipeline.prediction.case_folder.write_preview"):
         folder = Path(name)
         (folder / "cohort").mkdir()

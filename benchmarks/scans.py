@@ -1,4 +1,4 @@
-"""Scans to measure with: brain-like volumes of any shape, written in a moment."""
+"""Scans for the benchmarks: brain-like volumes of any shape that are written quickly."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def write_scans(folder: Path, number: int, shape: tuple[int, int, int], spacing:
     affine[:3, 3] = -spacing * np.asarray(shape) / 2
     files = []
     for i in range(number):
-        scan[tuple(n // 2 for n in shape)] = i  # so that no two have the same contents
+        scan[tuple(n // 2 for n in shape)] = i  # no two scans may have the same contents
         files.append(folder / f"scan_{i:03d}.nii.gz")
         write(nib.nifti1.Nifti1Image(scan, affine), files[-1])
     return files

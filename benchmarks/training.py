@@ -1,8 +1,9 @@
-"""How near the training loop comes to its network: the real loop beside a bare one, on the same network and batch.
+"""How close the training loop comes to the speed of its network: the real loop beside a bare one, with the same network
+and batch.
 
-The real loop is `CEVAETrainer` as train.yaml makes it: mapped slices, augmentation, CE noise, loss, optimiser, logging.
-The bare one steps on tensors that never change. The plain one is the bare one as peers write it: float32, and a forward
-for each branch. Loops take turns, so that the machine's moods meet all of them alike.
+The real loop is `CEVAETrainer` as in train.yaml: mapped slices, augmentation, CE noise, loss, optimiser, logging.
+The bare loop steps on tensors that never change. The plain loop is a bare one as peers write it: float32, and one
+forward for each branch. The loops take turns, so that changes of the machine's speed affect all of them equally.
 """
 
 import itertools
@@ -25,7 +26,7 @@ from pipeline.training import BatchLoader, Slices
 BATCH = 64
 
 STEPS = {"64 x 64, 16/32/64/256": 6, "64 x 64, 16/64/256/1024": 3, "192 x 192, 16/32/64/256": 2}
-"""Steps of an epoch on the CPU; a GPU takes 200 of all of them."""
+"""Steps of an epoch on the CPU for each shape; on a GPU there are always 200."""
 
 SHAPES = {
     "64 x 64, 16/32/64/256": ["size=64", "features=[16,32,64,256]"],
@@ -50,7 +51,7 @@ def synthetic_slices(folder: Path, number: int, size: int, of_a_scan: int = 100)
 def real_loop(folder: Path, slices: Slices, settings: list[str], device: str) -> Callable[[], None]:
     """Return a function that trains one epoch and logs it."""
     content = settings_of(training_configuration("train", settings))
-    # The handlers that log; those that validate and write checkpoints are not what is measured.
+    # Only the handlers that log are kept; validation and checkpoints are not measured.
     logging_handlers = [h for h in content["train"]["handlers"] if "Table" in str(h) or "Board" in str(h)]
     content["train"]["trainer"]["train_handlers"] = logging_handlers
     parser = load_configuration(content, bundle_root=str(folder), device=f"$torch.device('{device}')")
@@ -67,10 +68,13 @@ def real_loop(folder: Path, slices: Slices, settings: list[str], device: str) ->
 
 
 def bare_loop(steps: int, settings: list[str], device: str, plain: bool = False) -> Callable[[], None]:
-    """Return a function that takes so many steps on tensors that never change.
+    """Return a function that takes `steps` steps on tensors that never change.
 
     Args:
-        plain: in float32, with a forward for each branch, as peers do.
+        steps: number of steps.
+        settings: settings of the network.
+        device: where to compute.
+        plain: whether to compute in float32 with one forward for each branch, as peers do.
     """
     values = settings_of(training_configuration("train", settings))
     network = CEVAE(values["size"], 1, values["features"], values["latent_channels"]).to(device)
@@ -100,14 +104,14 @@ def bare_loop(steps: int, settings: list[str], device: str, plain: bool = False)
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long a function takes."""
+    """Return the run time of a function, s."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def compare(settings: list[str], steps: int, repeats: int, device: str) -> dict[str, float]:
-    """Return slices/s of the real, the bare and the plain loop, and their ratios: medians over repeats."""
+    """Return slices per second of the real, bare and plain loop, and their ratios: medians over repeats."""
     size = settings_of(training_configuration("train", settings))["size"]
     with tempfile.TemporaryDirectory() as folder:
         slices = Slices(synthetic_slices(Path(folder), steps * BATCH, size), device)
@@ -116,7 +120,7 @@ def compare(settings: list[str], steps: int, repeats: int, device: str) -> dict[
             "bare": bare_loop(steps, settings, device),
             "plain": bare_loop(steps, settings, device, plain=True),
         }
-        for loop in loops.values():  # the first time, memory is allocated and kernels are chosen
+        for loop in loops.values():  # the first epoch allocates memory and chooses kernels
             loop()
         times = [{name: seconds(loop) for name, loop in loops.items()} for _ in range(repeats)]
     result = {f"{name}_slices_per_second": statistics.median(steps * BATCH / t[name] for t in times) for name in loops}
@@ -126,7 +130,7 @@ def compare(settings: list[str], steps: int, repeats: int, device: str) -> dict[
 
 
 def growth(device: str, sizes: tuple[int, ...] = (1_000, 10_000, 100_000)) -> dict[str, float]:
-    """Return microseconds that a slice takes on its way from banks of so many slices into a batch."""
+    """Return the microseconds per slice for reading a batch, for slice banks of several sizes."""
 
     def read(loader: BatchLoader, batches: int) -> None:
         epochs = (batch for epoch in itertools.count() for batch in _epoch(loader, epoch))
@@ -138,7 +142,7 @@ def growth(device: str, sizes: tuple[int, ...] = (1_000, 10_000, 100_000)) -> di
         files = synthetic_slices(Path(folder), max(sizes), 64)
         for size in sizes:
             loader = BatchLoader(Slices(files[: size // 100], device), BATCH, shuffle=True)
-            read(loader, len(loader))  # once through, so that all of it is in memory
+            read(loader, len(loader))  # one pass brings the whole bank into memory
             took = min(seconds(partial(read, loader, 300)) for _ in range(3))
             result[f"{size} slices"] = round(1e6 * took / 300 / BATCH, 2)
     return result

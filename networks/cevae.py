@@ -11,8 +11,8 @@ class CEVAE(nn.Module):
     """Convolutional variational autoencoder for slices (Zimmerer et al. 2019).
 
     Encoder and decoder are five (transposed) convolutions of kernel 4 and stride 2, with LeakyReLU after each but the
-    last; four have padding 1 and halve (double) the side, the innermost has none. A slice of 64 x 64 has a latent of
-    1 x 1, one of 192 x 192 a latent map of 5 x 5.
+    last. Four have padding 1 and halve (double) the side; the innermost has no padding. A slice of 64 x 64 has a latent
+    of 1 x 1, a slice of 192 x 192 a latent map of 5 x 5.
 
     Args:
         size: side of a slice in pixels, N: a multiple of 16, 64 or more.
@@ -21,7 +21,7 @@ class CEVAE(nn.Module):
         latent_channels: latent channels, L.
 
     Raises:
-        ValueError: for a size that the architecture does not have, or another number of feature maps than four.
+        ValueError: if the architecture does not support the size, or if `features` are not four numbers.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class CEVAE(nn.Module):
         encoder += [nn.Conv2d(widths[-1], 2 * latent_channels, 4, stride=2)]
         self.encoder = nn.Sequential(*encoder)
 
-        # The innermost convolution drops the last row where the side it sees is odd: output_padding gives it back.
+        # The innermost convolution drops the last row if its input's side is odd: output_padding restores it.
         odd = (size // 16) % 2
         decoder: list[nn.Module] = [
             nn.ConvTranspose2d(latent_channels, widths[-1], 4, stride=2, output_padding=odd),

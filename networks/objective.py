@@ -15,7 +15,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class Terms(NamedTuple):
-    """The terms of equation (1) for each slice of a batch, (B,), in nats; those of a branch that is off are 0."""
+    """The terms of equation (1) for each slice of a batch, (B,), in nats; 0 for a branch of weight 0."""
 
     loss: torch.Tensor
     kl: torch.Tensor
@@ -32,13 +32,13 @@ def kl_divergence(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
 
 
 def reconstruction_error(x: torch.Tensor, reconstruction: torch.Tensor, kind: str = "l2") -> torch.Tensor:
-    """Return rec(x, g) of each slice, (B,), summed over channels and pixels, in nats, less a constant.
+    """Return rec(x, g) of each slice, (B,), summed over channels and pixels, in nats, without its constant.
 
-    It is the negative log-likelihood of x: "l2" is a Gaussian of sigma 1, 1/2 sum (x - g)^2;
-    "l1" a Laplace distribution of scale 1, sum |x - g|.
+    It is the negative log-likelihood of x: "l2" is that of a Gaussian of sigma 1, 1/2 sum (x - g)^2;
+    "l1" that of a Laplace distribution of scale 1, sum |x - g|.
 
     Raises:
-        ValueError: for an unknown kind.
+        ValueError: if `kind` is unknown.
     """
     if kind not in RECONSTRUCTIONS:
         raise ValueError(f"unknown reconstruction {kind!r}; known are {', '.join(RECONSTRUCTIONS)}")
@@ -47,7 +47,7 @@ def reconstruction_error(x: torch.Tensor, reconstruction: torch.Tensor, kind: st
 
 
 class CEVAEObjective(nn.Module):
-    """The network with its objective: one forward gives all that the loss needs.
+    """The network with its objective: one forward returns all terms of the loss.
 
     Both branches go through encoder and decoder in one pass. The CE branch takes the mean as its code and the clean
     slice as its target. With lambda = 0 this is the VAE, with lambda = 1 the context encoder; a branch of weight 0 is
@@ -60,7 +60,7 @@ class CEVAEObjective(nn.Module):
         precision: "float32", or "bfloat16" for the network alone; the loss is always computed in float32.
 
     Raises:
-        ValueError: for a weight outside 0 to 1, or an unknown reconstruction or precision.
+        ValueError: if the weight is outside 0 to 1, or if the reconstruction or precision is unknown.
     """
 
     def __init__(

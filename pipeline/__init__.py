@@ -10,7 +10,7 @@ __all__ = ["AnomalyDetector", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is heavy when it is asked for: the command line's --help is not to wait for it."""
+    """Import heavy names on first use, so that --help stays fast."""
     if name == "AnomalyDetector":
         from pipeline.prediction.detector import AnomalyDetector
 

@@ -1,4 +1,4 @@
-"""`python -m pipeline`."""
+"""The entry point of `python -m pipeline`."""
 
 import sys
 

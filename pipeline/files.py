@@ -1,4 +1,4 @@
-"""Files that are never half-written, and what they are told apart by."""
+"""Files that are never half-written, and hashes of their contents."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ from typing import Any
 
 @contextmanager
 def written_aside(file: Path) -> Iterator[Path]:
-    """Give the path to write a file at; it is renamed to `file` when the block ends, and removed where it fails."""
-    partial = file.with_name(f".partial-{os.getpid()}-{file.name}")  # of the same suffix, which may choose the format
+    """Yield a path to write to, which is renamed to `file` at the end of the block, or removed if the block fails."""
+    partial = file.with_name(f".partial-{os.getpid()}-{file.name}")  # keeps the suffix, which may choose the format
     try:
         yield partial
         partial.replace(file)
@@ -21,7 +21,7 @@ def written_aside(file: Path) -> Iterator[Path]:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write content as JSON, aside first."""
+    """Write content as JSON, and make its folder; the file is never half-written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(file) as partial:
         partial.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""NIfTI files: their names, how a slice of one is looked at, and files that lie exactly on their scan."""
+"""NIfTI files: their names, images on exactly the grid of a scan, and slices as they are looked at."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def on_grid_of(scan: nib.nifti1.Nifti1Image, voxels: np.ndarray) -> nib.nifti1.N
     """Return voxels (X, Y, Z) as an image with a scan's shape, affine, form codes and units, and nothing else.
 
     Raises:
-        ValueError: where the voxels' shape is not the scan's.
+        ValueError: if the voxels' shape is not the scan's.
     """
     if voxels.shape != scan.shape[:3]:
         raise ValueError(f"voxels of shape {voxels.shape} do not lie on a scan of shape {scan.shape[:3]}")
@@ -34,7 +34,7 @@ def on_grid_of(scan: nib.nifti1.Nifti1Image, voxels: np.ndarray) -> nib.nifti1.N
 
 
 def copy_of(scan: nib.nifti1.Nifti1Image) -> nib.nifti1.Nifti1Image:
-    """Return a copy of a scan (X, Y, Z), with its voxels' type where they are not scaled, else as float32."""
+    """Return a copy of a scan (X, Y, Z), in the scan's own data type, or in float32 if its voxels are scaled."""
     voxels = np.asanyarray(scan.dataobj)
     voxels = voxels.reshape(scan.shape[:3])
     if voxels.dtype.kind == "f" and voxels.dtype != scan.get_data_dtype():

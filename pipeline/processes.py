@@ -1,4 +1,4 @@
-"""Several processes: those that torchrun starts share the work. Without it there is one, and nothing happens here.
+"""Several processes: those that torchrun starts share the work. Without torchrun there is one process only.
 
 torchrun --nproc_per_node 4 -m pipeline train --data DATALIST --output RUN
 """
@@ -21,10 +21,10 @@ R = TypeVar("R")
 
 @contextmanager
 def joined_processes(device: str | None) -> Iterator[str | None]:
-    """Join the processes that torchrun started, and give the device of this one: a GPU each, or all the CPU.
+    """Join the processes that torchrun started, and yield the device of this one: a GPU of its own, or the CPU.
 
     Args:
-        device: as it was asked for; the GPU if there is one when None.
+        device: the requested device; if None, the GPU if there is one.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
@@ -43,7 +43,7 @@ def joined_processes(device: str | None) -> Iterator[str | None]:
 
 
 def rank() -> int:
-    """Return the number of this process, from 0 on."""
+    """Return the number of this process, counted from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -53,13 +53,13 @@ def world_size() -> int:
 
 
 def barrier() -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes have reached this call."""
     if world_size() > 1:
         distributed.barrier()
 
 
 def first_process_only(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Have a function run in the first process alone, while the others wait; there it returns None."""
+    """Make a function run in the first process only; the others wait, and there it returns None."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -71,12 +71,12 @@ def first_process_only(function: Callable[P, R]) -> Callable[P, R | None]:
 
 
 def share_of_process(items: T) -> T:
-    """Return the share of this process: the shares of all are disjoint, and complete together."""
+    """Return the share of this process; each item is in the share of exactly one process."""
     return items[rank() :: world_size()]
 
 
 def gather(part: Any) -> list[Any]:
-    """Return the parts of all processes, in the order of their ranks, to each of them."""
+    """Return the parts of all processes, in the order of their ranks, in every process."""
     parts = [part] * world_size()
     if len(parts) > 1:
         distributed.all_gather_object(parts, part)

@@ -32,7 +32,7 @@ class RandSliceAffine(Randomizable, Transform):
     def randomize(self, data: torch.Tensor) -> None:
         """Draw the matrices (B, 2, 3) for a batch (B, C, H, W), in the convention of `torch.affine_grid`.
 
-        Where they take the pixels from is worked out here too: it is the larger part, and the same for all keys.
+        The sampling grid is computed here too: it takes most of the time, and is the same for all keys.
         """
         batch = data.shape[0]
         mirror = np.where(self.R.uniform(size=batch) < self.mirror, -1.0, 1.0)
@@ -47,7 +47,7 @@ class RandSliceAffine(Randomizable, Transform):
         self.grid = F.affine_grid(matrix, list(data.shape), align_corners=False)
 
     def __call__(self, image: torch.Tensor, background: float = 0.0, randomize: bool = True) -> torch.Tensor:
-        """Return the image (C, H, W) or batch (B, C, H, W), transformed; `background` comes in from beyond its edge."""
+        """Return the transformed image (C, H, W) or batch (B, C, H, W); `background` fills in beyond its edge."""
         x = as_batch(image)
         if randomize:
             self.randomize(x)
@@ -58,7 +58,7 @@ class RandSliceAffine(Randomizable, Transform):
 
 
 class RandSliceAffined(Randomizable, MapTransform):
-    """Dictionary version of `RandSliceAffine`: all keys move alike; `background` is that of the first."""
+    """Dictionary version of `RandSliceAffine`: all keys move alike; `background` is that of the first key."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The brain mask of a scan: as given, else found in the image."""
+"""The brain mask of a scan: the given one, else one that is found in the image."""
 
 import warnings
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 HEAD_WARNING = (
-    "the scan has its skull and no brain mask was given: the whole head is taken as brain, and skull, eyes and scalp "
-    "will be scored as well; give a brain mask (for example of HD-BET) with --mask"
+    "the scan has its skull and no brain mask was given: the whole head is taken as brain, so skull, eyes and scalp "
+    "are scored as well; give a brain mask (for example of HD-BET) with --mask"
 )
 
 
 class BrainMask(Transform):
-    """Find the brain of a scan: its non-zero voxels where the skull is stripped, else the head, with a warning.
+    """Find the brain of a scan: its non-zero voxels if the skull is stripped, else the head, with a warning.
 
-    A head differs from a brain in size, and in the bone, air and noise between its bright tissue: a quarter or more of
-    its non-zero voxels is dark (0.26 to 0.37 in 32 T1 scans), of a stripped brain's few, unless its ventricles are
-    large (below 0.18 in 763 of 767 FLAIR slices, at most 0.28). So a scan counts as a head where it is much darker than
-    a brain, or somewhat darker and larger.
+    A head is larger than a brain, and has bone, air and noise between its bright tissue. In a head 26 to 37 % of the
+    non-zero voxels are dark (32 T1 scans); in a stripped brain usually below 18 % (763 of 767 FLAIR slices; at most
+    28 %, with large ventricles). So a scan counts as a head if it is much darker than a brain, or somewhat darker and
+    larger.
 
     Args:
         dark: grey level below which a voxel is dark, as a share of the 95th percentile of the non-zero voxels.
@@ -64,7 +64,7 @@ class BrainMask(Transform):
         """Return the mask (1, X, Y, Z) of a scan (C, X, Y, Z) as float32 zeros and ones, and a warning or None.
 
         Raises:
-            ValueError: where the scan holds nothing (all voxels equal) or values that are not finite.
+            ValueError: if all voxels of the scan are equal, or if some are not finite.
         """
         channels = checked_voxels(image)
         spacing = affine_to_spacing(image.affine) if isinstance(image, MetaTensor) else np.ones(3)
@@ -77,7 +77,7 @@ def checked_voxels(image: torch.Tensor) -> np.ndarray:
     """Return the voxels of a scan (C, X, Y, Z).
 
     Raises:
-        ValueError: where they are not all finite, or all equal.
+        ValueError: if some voxels are not finite, or if all are equal.
     """
     voxels = np.asarray(image)
     if not np.isfinite(voxels).all():
@@ -96,19 +96,19 @@ def checked_voxels(image: torch.Tensor) -> np.ndarray:
 
 def _head(image: np.ndarray) -> np.ndarray:
     """Return the largest connected bright region of an image (X, Y, Z), closed and filled."""
-    # By a power of two, which rounds nothing: Otsu's threshold takes squares, and those of huge values are infinite.
+    # Otsu's threshold takes squares, and those of huge values are infinite. Scaling by a power of two rounds nothing.
     scaled = np.ldexp(image.astype(np.float32), -int(np.frexp(np.abs(image).max())[1]))
     smoothed = ndimage.uniform_filter(scaled, size=3)
-    # Half of Otsu's threshold: the whole of it parts bright tissue from dark, not the head from the air.
+    # Otsu's threshold separates bright tissue from dark tissue; half of it separates the head from the air.
     bright = smoothed > 0.5 * threshold_otsu(smoothed)
-    # Filled before the largest region is chosen: dark bone may part the brain from the scalp around it.
+    # Holes are filled before the largest region is chosen: dark bone may separate the brain from the scalp around it.
     labels, _ = ndimage.label(_filled(bright))
     head = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     return _filled(ndimage.binary_closing(np.pad(head, 3), iterations=3)[3:-3, 3:-3, 3:-3])
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:
-    """Return a mask (X, Y, Z) without holes in any plane of it, so that a scan that cuts the head is filled too."""
+    """Return a mask (X, Y, Z) with the holes of each plane filled, so that a scan that cuts the head is filled too."""
     for axis in range(3):
         planes = np.moveaxis(mask, axis, 0)
         mask = np.moveaxis(np.stack([ndimage.binary_fill_holes(plane) for plane in planes]), 0, axis)
@@ -122,12 +122,12 @@ def _as_mask(mask: np.ndarray, image: torch.Tensor) -> torch.Tensor:
 
 
 class BrainMaskd(MapTransform):
-    """Dictionary version of `BrainMask`: adds `mask_key` where it is missing, else makes it zeros and ones.
+    """Dictionary version of `BrainMask`: adds `mask_key` if it is missing, else makes it zeros and ones.
 
-    A warning is kept in the image's `meta["mask_warning"]`, and given through `warnings` too.
+    A warning is kept in the image's `meta["mask_warning"]`, and issued through `warnings` too.
 
     Raises:
-        ValueError: where a given mask is empty or on another grid than the image.
+        ValueError: if a given mask is empty or lies on another grid than the image.
     """
 
     def __init__(
@@ -160,7 +160,9 @@ class BrainMaskd(MapTransform):
         if isinstance(mask, MetaTensor) and isinstance(image, MetaTensor):
             distance = float((mask.affine - image.affine).abs().max())
             if distance > 0.01 * float(image.pixdim.max()):
-                raise ValueError("the mask lies on another grid (affine) than the scan; give one made from this scan")
+                raise ValueError(
+                    "the mask lies on another grid (affine) than the scan; give a mask that was made from this scan"
+                )
         mask = (mask[:1] > 0).to(torch.float32)
         if not mask.any():
             raise ValueError("the mask is empty; make it again from this scan")

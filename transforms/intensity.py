@@ -13,9 +13,9 @@ from scipy.stats import norm
 class NormalizeInMask(Transform):
     """Bring each channel to mean 0 and standard deviation 1 inside the mask, and the background to one value.
 
-    With `method="zscore"`, y = (x - mean) / sd. With `method="percentiles"` the same line is drawn through two
-    percentiles: they are mapped to where a standard normal distribution has them, so that neither a lesion nor a vessel
-    moves the scale, and both methods agree on normally distributed values.
+    With `method="zscore"`, y = (x - mean) / sd. With `method="percentiles"` the line goes through two percentiles: it
+    maps them to the same percentiles of a standard normal distribution. So neither a lesion nor a vessel moves the
+    scale, and both methods agree on normally distributed values.
 
     Args:
         method: "zscore" or "percentiles".
@@ -23,7 +23,7 @@ class NormalizeInMask(Transform):
         background: value of the voxels outside the mask.
 
     Raises:
-        ValueError: for an unknown method.
+        ValueError: if the method is unknown.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class NormalizeInMask(Transform):
         """Return the normalised image (C, X, Y, Z) as float32, given a mask (1, X, Y, Z).
 
         Raises:
-            ValueError: where a channel has one grey level only inside the mask.
+            ValueError: if a channel has only one grey level inside the mask.
         """
         inside = mask[0] > 0
         image = image.to(torch.float32)
@@ -57,7 +57,8 @@ class NormalizeInMask(Transform):
             centre, scale = self.centre_and_scale(np.asarray(values))
             if not scale > 1e-6 * abs(centre):
                 raise ValueError(
-                    "there is one grey level only inside the brain mask: it is a mask itself, or not of this scan"
+                    "only one grey level inside the brain mask: this file is probably a mask, or the mask belongs to "
+                    "another scan; give the scan itself, and the mask that was made from it"
                 )
             # In float64: the difference of two huge values may be infinite in float32.
             normalised[channel, inside] = ((values.to(torch.float64) - centre) / scale).to(torch.float32)

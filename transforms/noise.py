@@ -1,4 +1,4 @@
-"""Context-encoding noise: what hides a part of the healthy slice, so that the network must fill it from its context."""
+"""Context-encoding noise: it hides a part of the healthy slice, which the network must fill in from its context."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ def as_batch(image: torch.Tensor) -> torch.Tensor:
     """Return (C, H, W) as a batch of one, and a batch (B, C, H, W) as it is.
 
     Raises:
-        ValueError: for any other number of dimensions.
+        ValueError: if the image has another number of dimensions.
     """
     if image.ndim not in (3, 4):
         raise ValueError(f"expected an image (C, H, W) or a batch (B, C, H, W), got shape {tuple(image.shape)}")
@@ -24,8 +24,8 @@ def as_batch(image: torch.Tensor) -> torch.Tensor:
 class RandSquareNoise(Randomizable, Transform):
     """Cover each slice with square masks of one grey level each (Zimmerer et al. 2019, section 2).
 
-    Every sample of a batch gets squares of its own, and every square shows: it lies wholly inside the slice, and
-    smaller ones lie on larger ones.
+    Every sample of a batch gets its own squares. Every square is visible: it lies wholly inside the slice, and smaller
+    squares lie on larger ones.
 
     Args:
         number: smallest and largest number of squares on a slice.
@@ -98,7 +98,7 @@ class RandCoarseNoise(Randomizable, Transform):
         self.noise = torch.from_numpy((strength * noise).astype(np.float32))
 
     def __call__(self, image: torch.Tensor, mask: torch.Tensor | None = None, randomize: bool = True) -> torch.Tensor:
-        """Return the noisy image or batch, of the same shape; with a mask (1, H, W) or (B, 1, H, W), only inside it."""
+        """Return the image or batch with noise, inside the mask (1, H, W) or (B, 1, H, W) if there is one."""
         x = as_batch(image)
         if randomize:
             self.randomize(x)
@@ -110,7 +110,7 @@ class RandCoarseNoise(Randomizable, Transform):
 
 
 class RandNoised(Randomizable, MapTransform):
-    """What the dictionary versions share: the same noise transform for each key, inside the mask if there is one."""
+    """The base of the dictionary versions: one noise transform for all keys, inside the mask if there is one."""
 
     noise: RandSquareNoise | RandCoarseNoise
 

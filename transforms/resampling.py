@@ -19,7 +19,7 @@ def resampling_matrix(source_size: int, target_size: int, scale: float, offset: 
     """Return the matrix (target_size, source_size) that interpolates a signal at positions offset + scale * i.
 
     The kernel is a triangle, one sample wide (linear interpolation) when enlarging and `scale` samples wide when
-    shrinking, so that it averages all samples that a target pixel covers. Beyond its ends the signal is zero.
+    shrinking, so that it averages all samples that a target pixel covers. The signal is zero beyond its ends.
     """
     positions = offset + scale * torch.arange(target_size, dtype=torch.float64)[:, None]
     width = max(1.0, scale)
@@ -36,7 +36,7 @@ class ResampleInPlane(InvertibleTransform):
     """Resample a RAS volume to `size` x `size` pixels that cover `field_of_view` mm around a centre in the plane.
 
     Slices stay where they are along the slice axis. A millimetre is the same in every scan: nothing is stretched. The
-    affine is kept up to date, also of an oblique scan, and `inverse` brings maps back to the volume's own grid.
+    affine is updated, also that of an oblique scan, and `inverse` brings maps back to the volume's own grid.
 
     Args:
         size: pixels of a side, N.
@@ -44,7 +44,7 @@ class ResampleInPlane(InvertibleTransform):
         slice_axis: "axial", "coronal" or "sagittal".
 
     Raises:
-        ValueError: for an unknown slice axis.
+        ValueError: if the slice axis is unknown.
     """
 
     def __init__(self, size: int, field_of_view: float, slice_axis: str = "axial") -> None:
@@ -99,11 +99,11 @@ class ResampleInPlane(InvertibleTransform):
 
 
 def _along(axis: int, matrix: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
-    """Apply a matrix (target, source) along one axis of a volume (C, X, Y, Z), in the same order in memory."""
+    """Apply a matrix (target, source) along one axis of a volume (C, X, Y, Z); the memory order stays the same."""
     matrix = matrix.to(data)
     if axis == 2:
         return data @ matrix.T
-    folded = data.flatten(2 + axis)  # what lies behind the axis is carried along
+    folded = data.flatten(2 + axis)  # the axes after this one are carried along
     return (matrix @ folded).reshape(*data.shape[: 1 + axis], len(matrix), *data.shape[2 + axis :])
 
 
@@ -121,7 +121,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
     The share of the brain that lies outside the field of view is kept in `meta["outside_field_of_view"]`.
 
     Args:
-        background: the value beyond the ends of `keys[0]`, the image; beyond those of the others it is 0.
+        background: the value beyond the ends of `keys[0]`, the image; it is 0 for the other keys.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
 
 SLICE_AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
-"""The axis of a RAS volume that each kind of slice is counted along."""
+"""The axis of a RAS volume along which each kind of slice is counted."""
 
 
 def volume_to_slices(volume: torch.Tensor, slice_axis: str) -> torch.Tensor:
@@ -37,7 +37,7 @@ class SelectHealthySlices(Transform):
         """Return which slices (S,) are kept, from a brain mask and a lesion label (1, X, Y, Z)."""
         keep = volume_to_slices(mask, self.slice_axis).mean((1, 2, 3)) >= self.minimum_brain_share
         if label is not None:
-            # The label was resampled with the image, so any weight of an annotated voxel leaves more than zero.
+            # The label was resampled with the image, so a pixel above 0 contains a part of an annotated voxel.
             keep &= ~(volume_to_slices(label, self.slice_axis) > 0).any(3).any(2).any(1)
         return keep
 
@@ -47,7 +47,7 @@ class SelectHealthySlices(Transform):
 
 
 class SelectHealthySlicesd(MapTransform):
-    """Dictionary version of `SelectHealthySlices`: `keys` become (S, C, H, W), the label is used and dropped."""
+    """Dictionary version of `SelectHealthySlices`: `keys` become (S, C, H, W); the label is used, then dropped."""
 
     def __init__(
         self,

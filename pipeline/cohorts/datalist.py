@@ -1,4 +1,4 @@
-"""Cohorts: datalists in MONAI's Decathlon form, checked when they are read."""
+"""Cohorts: datalists in MONAI's Decathlon form, which are checked when they are read."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import UsageError
 
 Item = dict[str, Any]
-"""What MONAI's dictionary transforms take and return."""
+"""The dictionary that MONAI's transforms take and return."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,20 @@ class Entry:
         return [*self.images, *(file for file in (self.mask, self.label) if file is not None)]
 
     def item(self) -> Item:
-        """Return the scan as MONAI's transforms take it: `image`, and `mask` and `label` if there are any."""
+        """Return the scan as a dictionary for MONAI's transforms: `image`, and `mask` and `label` if it has them."""
         item: Item = {"image": list(self.images) if len(self.images) > 1 else self.images[0]}
         return item | {key: file for key, file in (("mask", self.mask), ("label", self.label)) if file is not None}
 
 
 def read_datalist(datalist: str | Path, must_exist: bool = True) -> dict[str, list[Entry]]:
-    """Return the splits of a datalist, each file's path made absolute against the datalist's folder.
+    """Return the splits of a datalist with absolute paths; relative ones start from the datalist's folder.
 
     Args:
         datalist: the JSON file.
-        must_exist: whether a file that is not there is an error.
+        must_exist: whether a missing file is an error.
 
     Raises:
-        UsageError: where the datalist cannot be read, is of another form, or names files that are not there.
+        UsageError: if the datalist cannot be read, has another form, or names missing files.
     """
     path = Path(datalist)
     try:
@@ -57,7 +57,7 @@ def read_datalist(datalist: str | Path, must_exist: bool = True) -> dict[str, li
     except OSError as error:
         raise UsageError(f"{path}: the datalist cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise UsageError(f"{path}: not a datalist, for it is no JSON ({error})") from error
+        raise UsageError(f"{path}: not a datalist, because it is not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise UsageError(f'{path}: not a datalist; it must be like {{"training": [{{"image": "a.nii.gz"}}]}}')
     splits = {
@@ -67,7 +67,7 @@ def read_datalist(datalist: str | Path, must_exist: bool = True) -> dict[str, li
     }
     missing = [file for entries in splits.values() for file in files_of(entries) if not Path(file).exists()]
     if missing and must_exist:
-        raise UsageError(f"{path}: {len(missing)} of its files are not there, the first is {missing[0]}")
+        raise UsageError(f"{path}: {len(missing)} of its files do not exist; the first is {missing[0]}")
     return splits
 
 
@@ -90,16 +90,16 @@ def files_of(entries: Iterable[Entry]) -> list[str]:
 
 
 def fingerprint_of_cohort(entries: Iterable[Entry]) -> str:
-    """Return a hash that changes with the files of a cohort: their paths, sizes and times of change."""
+    """Return a hash of the files of a cohort: their paths, sizes and times of change."""
     files = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files_of(entries)]
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def channels_of(entries: Iterable[Entry]) -> int:
-    """Return the number of image channels that all entries have.
+    """Return the number of image channels, which is the same for all entries.
 
     Raises:
-        UsageError: where they differ.
+        UsageError: if the numbers differ.
     """
     numbers = {len(entry.images) for entry in entries}
     if len(numbers) != 1:
@@ -108,10 +108,10 @@ def channels_of(entries: Iterable[Entry]) -> int:
 
 
 def read_training_cohort(datalist: str | Path, seed: int = 0) -> dict[str, list[Entry]]:
-    """Return `training` and `validation` of a datalist; without a validation a seeded tenth is held out.
+    """Return `training` and `validation` of a datalist; without `validation` a seeded tenth is held out.
 
     Raises:
-        UsageError: where there is nothing to train on.
+        UsageError: if there are no training scans.
     """
     splits = read_datalist(datalist)
     training, validation = splits.get("training", []), splits.get("validation", [])

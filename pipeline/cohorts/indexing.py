@@ -1,7 +1,7 @@
 """Indexing: the datalist of a downloaded cohort, from the patterns of its layout (layouts.py).
 
-The story of `index_cohort`: every NIfTI file below the directory is held against the patterns; cases that lack a file
-are named; masks and labels are looked up for each scan; one split of the datalist is written.
+The story of `index_cohort`: it matches each NIfTI file below the directory with the patterns, names the cases that lack
+a file, finds the mask and label of each scan, and writes one split of the datalist.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from pipeline.cohorts.datalist import Entry, Item
 from pipeline.cohorts.layouts import LAYOUTS, TOKEN, Layout, expression_of, matches, plain, without_suffix
 from pipeline.errors import ScanError, UsageError, reason_of
-from pipeline.files import written_aside
+from pipeline.files import write_json, written_aside
 from pipeline.nifti import SUFFIXES, copy_of, write
 
 logger = logging.getLogger(__name__)
@@ -41,26 +41,26 @@ def index_cohort(
 ) -> dict[str, list[Item]]:
     """Write the scans of a downloaded cohort as one split of a datalist, and return the datalist's splits.
 
-    A datalist that is there already keeps its other splits. Volumes of 4D files are written to `volumes` beside it.
+    An existing datalist keeps its other splits. The volumes of 4D files are written to `volumes` beside it.
 
     Args:
-        directory: where the cohort lies.
+        directory: the folder of the cohort.
         layout: a name in LAYOUTS.
         output: the datalist.
-        modalities: the channels of a scan, in this order; the layout's default when empty.
-        healthy: list no labels, and name the split `training` by default.
-        split: name of the split; `test` by default, for healthy scans `training`.
-        image: patterns instead of the layout's, one for each channel.
-        label: pattern of the lesion labels instead of the layout's.
-        mask: pattern of the brain masks instead of the layout's.
+        modalities: the channels of a scan, in this order; the layout's default if empty.
+        healthy: whether the scans are healthy: then no labels are listed, and the split is `training` by default.
+        split: name of the split; by default `training` for healthy scans, else `test`.
+        image: patterns that replace the layout's, one for each channel.
+        label: pattern of the lesion labels that replaces the layout's.
+        mask: pattern of the brain masks that replaces the layout's.
 
     Raises:
-        UsageError: where the arguments do not fit the directory or each other, or the output cannot be written.
+        UsageError: if the arguments do not fit the directory or each other, or if the output cannot be written.
     """
     if not Path(directory).is_dir():
         raise UsageError(f"{directory}: there is no such folder")
     if healthy and label:
-        raise UsageError("--label does not go with --healthy, which lists no labels")
+        raise UsageError("--label does not go with --healthy, which lists no labels; give one of them")
     scheme, wanted = _scheme(layout, modalities, image)
     splits = _splits_of(Path(output))
     files = _files(Path(directory).resolve())
@@ -77,7 +77,7 @@ def index_cohort(
         if scheme.volumes:
             try:
                 channels = [_volume(files[stems[0]], case, name, scheme, folder / "volumes") for name in wanted]
-            except Exception as error:  # nibabel raises whatever the damaged bytes lead to
+            except Exception as error:  # a damaged file can make nibabel raise any exception
                 logger.warning("%s is left out: %s: %s", case, files[stems[0]], reason_of(error))
                 continue
         paths = [_path_from(folder, file) for file in channels]
@@ -88,25 +88,23 @@ def index_cohort(
         raise UsageError(f"{directory}: no case of layout `{layout}`; looked for {' or '.join(patterns)}.nii[.gz]")
     splits[split or ("training" if healthy else "test")] = entries
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with written_aside(output) as partial:
-            partial.write_text(json.dumps(splits, indent=1) + "\n", encoding="utf-8")
+        write_json(Path(output), splits)
     except OSError as error:
         raise UsageError(f"{output}: it cannot be written ({error.strerror})") from error
     return {name: listed for name, listed in splits.items() if isinstance(listed, list)}
 
 
 def _scheme(name: str, modalities: Sequence[str], image: Sequence[str]) -> tuple[Layout, list[str]]:
-    """Return a layout, with a user's own patterns of scans in it, and the channels asked for as it spells them."""
+    """Return the layout, with the user's own patterns of scans, and the requested channels in the layout's spelling."""
     if name not in LAYOUTS:
         nearest = difflib.get_close_matches(name, LAYOUTS, n=1, cutoff=0.0)[0]
         raise UsageError(f"unknown layout `{name}`; the nearest known one is `{nearest}` of {', '.join(LAYOUTS)}")
     layout = LAYOUTS[name]
     if image and modalities:
-        raise UsageError("--image does not go with --modality, for each of its patterns is a channel already")
+        raise UsageError("--image does not go with --modality, because each --image is one channel; give one of them")
     if image:
         if any("{case}" not in pattern for pattern in image):
-            raise UsageError(f"--image {' '.join(image)}: each pattern needs {{case}} where the case's name stands")
+            raise UsageError(f"--image {' '.join(image)}: each pattern needs {{case}} in place of the case's name")
         own = replace(layout, image=("{modality}",), modalities=(*image,))  # each pattern is a sequence's name as well
         return replace(own, not_scans=(), volumes=False, case=Layout.case), [*image]
     if not layout.modalities:  # any sequence, or every file
@@ -120,18 +118,18 @@ def _scheme(name: str, modalities: Sequence[str], image: Sequence[str]) -> tuple
 
 
 def _splits_of(output: Path) -> dict[str, Any]:
-    """Return what a datalist holds already."""
+    """Return the content of the datalist, empty if it does not exist."""
     try:
         content = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
     except (OSError, ValueError):
         content = None
     if not isinstance(content, dict):
-        raise UsageError(f"{output}: it is there already and is no datalist; choose another file")
+        raise UsageError(f"{output}: this file exists and is not a datalist; choose another --output")
     return content
 
 
 def _files(root: Path) -> Files:
-    """Return the NIfTI files below a folder; hidden ones are leftovers of archives or of version control."""
+    """Return the NIfTI files below a folder, without hidden ones: these come from archives or version control."""
     paths = sorted(path.relative_to(root) for suffix in SUFFIXES for path in root.rglob(f"*{suffix}"))
     visible = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
     return {without_suffix(path.as_posix()): root / path for path in visible if (root / path).is_file()}
@@ -151,7 +149,7 @@ def _scans(files: Files, scheme: Layout, modality: str) -> Cases:
 
 
 def _complete(found: Mapping[str, Cases], wanted: Sequence[str], scheme: Layout) -> Cases:
-    """Return the cases that have all channels, with one file for each; the others are named."""
+    """Return the cases that have all channels, one file for each channel; warn of the others."""
     cases: Cases = {}
     for case in sorted({case for cases in found.values() for case in cases}):
         missing = [without_suffix(scheme.scans(modality)[0]) for modality in wanted if case not in found[modality]]
@@ -163,28 +161,28 @@ def _complete(found: Mapping[str, Cases], wanted: Sequence[str], scheme: Layout)
 
 
 def _one_of(stems: Sequence[str], case: str) -> str:
-    """Return the shortest stem, which has the fewest additions; the others are named."""
+    """Return the shortest stem, which has the fewest additions; warn of the others."""
     first, *others = sorted(stems, key=lambda stem: (len(stem), stem))
     if others:
-        logger.warning("%s: %s is taken, and not %s", case, first, ", ".join(others))
+        logger.warning("%s: several scans fit; %s is used, not %s", case, first, ", ".join(others))
     return first
 
 
 def _companions(role: str, scheme: Layout, own: str | None, cases: Cases, files: Files) -> dict[str, str]:
-    """Return masks or labels by case; cases without one that they should have are named."""
+    """Return masks or labels by case; warn of cases that should have one and do not."""
     found: dict[str, str] = {}
     known = {case: _placeholders(case, scan) for case, (scan, *_) in cases.items()}
     patterns: tuple[str, ...] = (own,) if own else getattr(scheme, role)
     others = files.keys() - {scan for scans in cases.values() for scan in scans}
     for pattern in patterns:
-        # What fits any case is sought first, so that few files are held against the pattern of each case.
+        # The files that fit any case come first, so that the pattern of each case is matched with few files.
         fitting = [match.string for match in matches(expression_of(pattern), others)]
         for case in [case for case in cases if fitting and case not in found]:
             stems = [match.string for match in matches(expression_of(pattern, known[case]), fitting)]
             if stems:
                 found[case] = _one_of(stems, case)
     if own and cases and not found:
-        raise UsageError(f"--{role} {own}: no file fits it for any of the {len(cases)} cases")
+        raise UsageError(f"--{role} {own}: no file fits this pattern for any of the {len(cases)} cases")
     if own or (found if role == "mask" else scheme.labelled):
         for case in sorted(cases.keys() - found):
             missing = "".join(known[case].get(token, token) for token in TOKEN.split(without_suffix(patterns[0])))
@@ -200,9 +198,9 @@ def _placeholders(case: str, scan: str) -> dict[str, str]:
 
 
 def _volume(source: Path, case: str, modality: str, scheme: Layout, folder: Path) -> Path:
-    """Return the file of one volume of a 4D file, written unless it is there."""
+    """Return the file of one volume of a 4D file, and write it if it does not exist."""
     file = folder / f"{case}_{plain(modality)}.nii.gz"
-    if not file.exists():  # it gets its name when it is whole
+    if not file.exists():  # a file of this name is always complete
         image, number = nib.nifti1.load(source), scheme.modalities.index(modality)
         if image.ndim != 4 or number >= image.shape[3]:
             raise ScanError(f"its shape is {image.shape}, without a volume {number + 1}")

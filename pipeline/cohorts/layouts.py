@@ -1,13 +1,13 @@
 """Layouts: where the scans of downloaded cohorts lie, as one table of patterns.
 
 A pattern is a path below the cohort's folder, with or without .nii or .nii.gz (it fits both), in upper or lower case.
-In it
+It may contain
 
-    *  **/         stand for a part of a name, and for any folders or none
-    {case}         is the case's name: found by the scan's pattern, known in those of its mask and label
-    {modality}     is the sequence, as the layout spells it
-    {folder}       is the scan's folder, {parent} the one above it, both with a slash at the end
-    {name}         is the scan's file name, {start} its part before the last underscore
+    *  **/         a part of a name; any folders or none
+    {case}         the case's name: the scan's pattern finds it, and the patterns of mask and label reuse it
+    {modality}     the sequence, in the layout's spelling
+    {folder}       the scan's folder; {parent} is the one above it, both with a slash at the end
+    {name}         the scan's file name; {start} is its part before the last underscore
 """
 
 import re
@@ -17,16 +17,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Layout:
-    """Patterns of scans, masks and labels, the best first."""
+    """Patterns of scans, masks and labels, the best first.
+
+    Attributes:
+        image: patterns of the scans.
+        modalities: the sequences: the default, then those to use if a cohort lacks it; any sequence if empty.
+        mask: patterns of the brain masks.
+        label: patterns of the lesion labels.
+        labelled: whether every case should have a label.
+        not_scans: patterns of other files that the scans' patterns fit too.
+        volumes: whether a scan is a 4D file, with the sequences in the order of `modalities`.
+        case: regular expression of {case}.
+    """
 
     image: tuple[str, ...]
-    modalities: tuple[str, ...] = ()  # the default first, then what stands in where a cohort has none; empty: any
+    modalities: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
-    labelled: bool = False  # every case should have a label
-    not_scans: tuple[str, ...] = ()  # what the scans' patterns would fit as well
-    volumes: bool = False  # a scan is a 4D file, with the sequences in the order of `modalities`
-    case: str = "[^/]+"  # regular expression of {case}
+    labelled: bool = False
+    not_scans: tuple[str, ...] = ()
+    volumes: bool = False
+    case: str = "[^/]+"
 
     def scans(self, modality: str) -> list[str]:
         """Return the patterns of the scans of a sequence."""
@@ -34,20 +45,20 @@ class Layout:
 
 
 def _beside(ends: Sequence[str], folder: str) -> tuple[str, ...]:
-    """Return patterns of what lies beside its scan with an ending, or in a folder of its own with or without one."""
+    """Return patterns of files beside their scan with an ending, or in a separate folder with or without an ending."""
     places = {"{folder}": ends, f"{{folder}}{folder}/": (*ends, ""), f"{{parent}}{folder}/": (*ends, "")}
     return tuple(place + name + end for place in places for name in ("{name}", "{start}") for end in places[place])
 
 
-MASKS = ("_mask", "_brain_mask", "_bet_mask", "_bet", "_brain")
-LABELS = ("_lesion", "_lesion_mask", "_label", "_seg")
+MASK_ENDINGS = ("_mask", "_brain_mask", "_bet_mask", "_bet", "_brain")
+LABEL_ENDINGS = ("_lesion", "_lesion_mask", "_label", "_seg")
 LAYOUTS = {
     "folder": Layout(
-        ("{case}_{modality}", "{case}-{modality}"),  # without --modality: {case}, that is every file
-        mask=_beside(MASKS, "masks"),
-        label=_beside(LABELS, "labels"),
-        not_scans=("**/masks/**", "**/labels/**", *(f"**/*{end}" for end in MASKS + LABELS)),
-        case=".+",  # with the folders, so that scans of one name in several folders are several cases
+        ("{case}_{modality}", "{case}-{modality}"),  # without --modality: {case}, which means every file
+        mask=_beside(MASK_ENDINGS, "masks"),
+        label=_beside(LABEL_ENDINGS, "labels"),
+        not_scans=("**/masks/**", "**/labels/**", *(f"**/*{end}" for end in MASK_ENDINGS + LABEL_ENDINGS)),
+        case=".+",  # includes the folders, so that scans of the same name in several folders are several cases
     ),
     "bids": Layout(
         ("sub-*/**/anat/{case}_*{modality}",),
@@ -71,7 +82,7 @@ LAYOUTS = {
     "ixi": Layout(
         ("**/{case}-{modality}", "**/{case}_{modality}"),
         ("T2", "T1", "PD", "MRA"),
-        mask=("**/masks/{name}", *(f"**/{name}{end}" for name in ("{name}", "{case}") for end in MASKS)),
+        mask=("**/masks/{name}", *(f"**/{name}{end}" for name in ("{name}", "{case}") for end in MASK_ENDINGS)),
         not_scans=("**/masks/**",),
     ),
     "msd": Layout(
@@ -85,12 +96,12 @@ LAYOUTS = {
 
 TOKENS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
 TOKENS |= dict.fromkeys(("{case}", "{folder}", "{parent}", "{name}", "{start}"), ".*")
-"""What stands for something in a pattern, and the regular expression of what it may be."""
+"""Wildcards and placeholders of a pattern, each with its regular expression."""
 TOKEN = re.compile("(" + "|".join(map(re.escape, TOKENS)) + ")")
 
 
 def plain(modality: str) -> str:
-    """Return a sequence's name in lower case, T2w the same as T2."""
+    """Return a sequence's name in lower case and without a final w: T2w and T2 are the same."""
     return modality.lower().removesuffix("w")
 
 
@@ -100,11 +111,12 @@ def without_suffix(pattern: str) -> str:
 
 
 def expression_of(pattern: str, known: Mapping[str, str] | None = None) -> str:
-    """Return a pattern as a regular expression of stems, given the texts of placeholders."""
+    """Return a pattern as a regular expression of stems, with the known placeholders filled in."""
     meaning = TOKENS | {token: re.escape(text) for token, text in (known or {}).items()}
     return "".join(meaning.get(token, re.escape(token)) for token in TOKEN.split(without_suffix(pattern)))
 
 
 def matches(expression: str, stems: Iterable[str]) -> list[re.Match[str]]:
+    """Return the matches of a regular expression with whole stems, in upper or lower case."""
     compiled = re.compile(expression, re.IGNORECASE)
     return [match for stem in stems if (match := compiled.fullmatch(stem))]

@@ -1,4 +1,4 @@
-"""Export: the network for programs that have no MONAI. The gradient score cannot be exported, for it needs autograd."""
+"""Export: the network for programs without MONAI. The gradient score cannot be exported, because it needs autograd."""
 
 from pathlib import Path
 
@@ -9,10 +9,11 @@ from networks import CEVAE
 from pipeline.files import written_aside
 
 OUTPUTS = ("reconstruction", "mu", "logvar")
+"""Outputs of the exported network, in this order."""
 
 
 class _Outputs(nn.Module):
-    """All that the ceVAE says of slices, in one forward."""
+    """The network with all outputs of the ceVAE in one forward."""
 
     def __init__(self, network: CEVAE) -> None:
         super().__init__()
@@ -24,20 +25,20 @@ class _Outputs(nn.Module):
 
 
 def export_program(network: CEVAE) -> torch.export.ExportedProgram:
-    """Return the network as torch.export's program: slices (B, C, N, N) of any batch to `OUTPUTS`."""
+    """Return the network as torch.export's program, from slices (B, C, N, N) of any batch size to `OUTPUTS`."""
     network = network.cpu().eval()
     example = torch.zeros(2, network.in_channels, network.size, network.size)
     return torch.export.export(_Outputs(network), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
 
 def write_program(network: CEVAE, file: Path) -> None:
-    """Write the network as .pt2, which torch.export.load reads without this project."""
+    """Write the network as .pt2, which `torch.export.load` reads without this project."""
     with written_aside(file) as partial:
         torch.export.save(export_program(network), partial)
 
 
 def write_onnx(network: CEVAE, file: Path) -> None:
-    """Write the network as .onnx, with `image` as its input and `OUTPUTS`; needs the packages onnx and onnxscript."""
+    """Write the network as .onnx from `image` to `OUTPUTS`; this needs the packages onnx and onnxscript."""
     with written_aside(file) as partial:
         torch.onnx.export(
             export_program(network),

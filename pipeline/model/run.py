@@ -1,4 +1,4 @@
-"""The folder of a run, which is a bundle: the one place that knows the names of its files."""
+"""The folder of a run, which is a MONAI bundle: only this file knows the names of its files."""
 
 import json
 import logging
@@ -20,12 +20,12 @@ BUNDLE_FILES = (
     "configs/logging.conf",
     "docs/README.md", "LICENSE",
 )  # fmt: skip
-"""Files that a run takes from the bundle as they are."""
+"""Files that a run copies unchanged from the bundle."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run.
+    """A training run, or the model that it made.
 
     Attributes:
         root: its folder.
@@ -35,17 +35,17 @@ class Run:
 
     @property
     def training_configuration(self) -> Path:
-        """The configuration that it is trained with."""
+        """The configuration of its training."""
         return self.root / "configs" / "train.yaml"
 
     @property
     def inference_configuration(self) -> Path:
-        """The configuration that it predicts with."""
+        """The configuration of its predictions."""
         return self.root / "configs" / "inference.yaml"
 
     @property
     def weights(self) -> Path:
-        """The weights of the last epoch; they are there once training has ended."""
+        """The weights of the last epoch; the file exists once training has finished."""
         return self.root / "models" / "model.pt"
 
     @property
@@ -55,22 +55,22 @@ class Run:
 
     @property
     def calibration(self) -> Path:
-        """How high healthy scans score."""
+        """The calibration: how high healthy scans score."""
         return self.root / "models" / "calibration.json"
 
     @property
     def trained_on(self) -> Path:
-        """What it was trained on, without naming a scan."""
+        """A description of the training scans, without naming any."""
         return self.root / "models" / "trained_on.json"
 
     @property
     def cohort(self) -> Path:
-        """Fingerprints of the splits that it is trained on."""
+        """The fingerprints of its training and validation split."""
         return self.root / "cohort.json"
 
     @property
     def left_out(self) -> Path:
-        """The training scans that could not be used, with the reason of each."""
+        """The training scans that could not be used, each with its reason."""
         return self.root / "left_out.json"
 
     @property
@@ -85,7 +85,7 @@ class Run:
         return file.is_file() and is_former(settings_of(file.read_text(encoding="utf-8")))
 
     def create(self, configuration: str) -> None:
-        """Make the folder: a training configuration's text, and what belongs to every bundle."""
+        """Make the folder, with the text of a training configuration and the files of every bundle."""
         self.weights.parent.mkdir(parents=True, exist_ok=True)
         for name in BUNDLE_FILES:
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,21 +93,21 @@ class Run:
         self.training_configuration.write_text(configuration, encoding="utf-8")
 
     def failures(self) -> dict[str, str]:
-        """Return the training scans that could not be used, with the reason of each."""
+        """Return the training scans that could not be used, each with its reason."""
         failures: dict[str, str] = {}
         if self.left_out.is_file():
             failures = json.loads(self.left_out.read_text(encoding="utf-8"))
         return failures
 
     def load_inference(self, device: str | torch.device | None = None, **values: Any) -> Any:
-        """Return MONAI's `ConfigParser` of its inference configuration, with some of its keys set to other values.
+        """Return MONAI's `ConfigParser` of its inference configuration, with other values for some keys.
 
         Args:
-            device: where to compute; the GPU if there is one when None.
-            values: by key; a None leaves the configuration's own.
+            device: where to compute; if None, the GPU if there is one.
+            values: the new values by key; None keeps the configuration's own.
 
         Raises:
-            UsageError: if there is no such configuration.
+            UsageError: if the folder has no inference configuration.
         """
         if not self.inference_configuration.is_file():
             raise UsageError(f"{self.root}: not a model; give the directory that `train` wrote, or the zip of `pack`")

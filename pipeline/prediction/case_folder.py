@@ -1,4 +1,4 @@
-"""The folder of one case: what is written into it, aside first."""
+"""The folder of one case: its files, and how it replaces an older folder."""
 
 import glob
 import os
@@ -17,9 +17,9 @@ def write_case(folder: Path, case: str, prediction: Prediction) -> None:
     """Write a case's image, maps, slice table, preview, thumbnail and ITK-SNAP workspace into its folder.
 
     Args:
-        folder: where they are written.
-        case: the name that theirs begin with.
-        prediction: of the scan. Without findings there are no surprise and no anomalies.
+        folder: the folder to write to.
+        case: the start of the files' names.
+        prediction: the prediction of the scan. Without findings there are no surprise and no anomalies.
     """
     source, scores, findings = prediction.source, prediction.scores, prediction.findings
     image = copy_of(source)
@@ -33,10 +33,10 @@ def write_case(folder: Path, case: str, prediction: Prediction) -> None:
 
 @contextmanager
 def folder_aside(folder: Path) -> Iterator[Path]:
-    """Give a folder to write a case into; on exit it replaces `folder` atomically.
+    """Yield a folder to write a case into; on exit it replaces `folder` atomically.
 
-    It is this process's own, so that two that predict the same scans do not disturb each other. What a process that is
-    gone has left behind is removed.
+    Each process has its own such folder, so two processes that predict the same scans do not disturb each other. The
+    remains of processes that no longer run are removed.
     """
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
         if not _is_running(left.name.split(".")[-2]):
@@ -46,7 +46,7 @@ def folder_aside(folder: Path) -> Iterator[Path]:
     try:
         partial.mkdir()
         yield partial
-        # Renamed, never merged or thinned out: a folder that is being removed must not look complete.
+        # The old folder is renamed before it is removed: a half-removed folder must not look complete.
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
@@ -60,6 +60,6 @@ def _is_running(process: str) -> bool:
         os.kill(int(process), 0)
     except (ValueError, ProcessLookupError):
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # a process of another user
         return True
     return True

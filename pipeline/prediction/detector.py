@@ -31,12 +31,12 @@ class AnomalyDetector:
     """A trained model that is called with a scan and returns its anomaly maps.
 
     Args:
-        model: the directory that training wrote, or the zip that `pack` wrote; of a zip no code is run.
-        device: where to compute; the GPU where there is one when None.
-        fpr: share of a healthy brain's voxels that `anomalies` may mark; the model's own when None.
+        model: the directory that training wrote, or the zip that `pack` wrote; code in a zip is never run.
+        device: where to compute; if None, the GPU if there is one.
+        fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the model's own.
 
     Raises:
-        UsageError: where the model cannot be used.
+        UsageError: if the model cannot be used.
     """
 
     def __init__(self, model: str | Path, device: str | None = None, fpr: float | None = None) -> None:
@@ -44,18 +44,18 @@ class AnomalyDetector:
             self.predictor = open_predictor(run, device, fpr)
 
     def __call__(self, image: Image | Sequence[Image], mask: Image | None = None) -> dict[str, Any]:
-        """Return the maps of a scan by name: those that `predict` writes, with the same voxels. It logs its warnings.
+        """Return the maps of a scan by name, with the same voxels as those of `predict`, and log its warnings.
 
         Args:
             image: the scan (X, Y, Z), or a list of its channels.
-            mask: its brain; as for `predict`, it is not needed where the skull is stripped already.
+            mask: the brain mask; a skull-stripped scan does not need one.
 
         Returns:
-            Images on the scan's grid: SimpleITK's for a SimpleITK image, else nibabel's. Without calibration there are
-            no `surprise` and `anomalies`, and for a context encoder no `kl` and `combined`.
+            Images on the scan's grid: SimpleITK's for a SimpleITK image, else nibabel's. `surprise` and `anomalies`
+            need a calibration; a context encoder has no `kl` and `combined`.
 
         Raises:
-            ScanError: where the scan cannot be used.
+            ScanError: if the scan cannot be used.
         """
         channels = [*image] if isinstance(image, (list, tuple)) else [image]
         with tempfile.TemporaryDirectory() as folder:  # MONAI's loader reads files
@@ -63,7 +63,7 @@ class AnomalyDetector:
             mask_file = _file_of(mask, Path(folder) / "mask.nii") if mask is not None else None
             try:
                 prediction = self.predictor(self.predictor.read(Case("", Entry(tuple(files), mask_file))))
-            except Exception as error:  # whatever is wrong with the scan, as for predict
+            except Exception as error:  # any problem of the scan, as in predict
                 raise ScanError(reason_of(error)) from error
         for warning in prediction.warnings:
             logger.warning("%s", warning)
@@ -73,22 +73,24 @@ class AnomalyDetector:
 
 
 def _file_of(image: Any, file: Path) -> str:
-    """Return the path of an image, written to `file` where it is none."""
+    """Return the path of an image; an image in memory is written to `file`."""
     if isinstance(image, (str, Path)):
         return str(image)
     if isinstance(image, SimpleITK.Image):
         if image.GetDimension() != 3:
-            raise ScanError(f"the image has {image.GetDimension()} dimensions; give a volume of 3")
+            raise ScanError(f"the image has {image.GetDimension()} dimensions; give a 3D volume")
         SimpleITK.WriteImage(image, str(file))
     elif isinstance(image, nib.nifti1.Nifti1Image):
         nib.save(image, file)
     else:
-        raise ScanError(f"{type(image).__name__} is no image; give a NIfTI file, or an image of nibabel or SimpleITK")
+        raise ScanError(
+            f"{type(image).__name__} is not an image; give a NIfTI file or an image of nibabel or SimpleITK"
+        )
     return str(file)
 
 
 def _as_simple_itk(voxels: np.ndarray, scan: SimpleITK.Image) -> SimpleITK.Image:
-    """Return voxels (X, Y, Z) as an image with a scan's origin, spacing and direction: its arrays are (Z, Y, X)."""
+    """Return voxels (X, Y, Z) as an image with a scan's origin, spacing and direction; its arrays are (Z, Y, X)."""
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(voxels.transpose()))
     image.CopyInformation(scan)
     return image

@@ -1,9 +1,9 @@
-"""Prediction: new scans in, a folder of maps for each out. One bad scan never stops the others.
+"""Prediction: it writes a folder of maps for each new scan. One bad scan never stops the others.
 
-The story of `predict`: the inputs become cases (scans/); each is read (reader.py), predicted (scoring/predictor.py) and
-written (case_folder.py), and a summary and a report say what became of all (results.py, report.py). While one scan is
-scored, the next is read and the one before is written. A case is written aside and renamed when all of it is there, so
-that the same command continues where it was stopped.
+The story of `predict`: the inputs become cases (scans/). Each case is read (reader.py), predicted
+(scoring/predictor.py) and written (case_folder.py). A summary and a report list the results of all cases (results.py,
+report.py). While one scan is scored, the next is read and the previous one is written. A case's folder is renamed into
+place when it is complete, so the same command continues an interrupted prediction.
 """
 
 import hashlib
@@ -33,13 +33,13 @@ logger = logging.getLogger(__name__)
 
 
 class ScanEvaluator:
-    """Predict cases one after another, each into a folder of its own.
+    """Predict cases one after another, each into its own folder.
 
     Args:
         predictor: the model that predicts them.
         dataset: the cases, with a transform that reads and preprocesses them.
         output: the folder of the outputs.
-        overwrite: whether a case that has results already is computed again.
+        overwrite: whether cases that already have results are computed again.
     """
 
     def __init__(self, predictor: Predictor, dataset: Dataset, output: str | Path, overwrite: bool = False) -> None:
@@ -53,7 +53,7 @@ class ScanEvaluator:
         self.ahead = ThreadBuffer(CaseReader(dataset, self.output, predictor, digest, overwrite), 1)
 
     def run(self) -> list[Result]:
-        """Predict all cases, and write summary.csv, report.html and run.json, also when interrupted.
+        """Predict all cases, and write summary.csv, report.html and run.json, even if interrupted.
 
         Raises:
             UsageError: if the output folder cannot be made or written.
@@ -64,11 +64,11 @@ class ScanEvaluator:
         except OSError as error:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
         if self.predictor.calibration is None:
-            logger.warning("the model carries no calibration: there will be no surprise and no anomalies")
+            logger.warning("the model has no calibration: there will be no surprise and no anomalies")
         number = len(share_of_process(self.cases))
         interrupted = True
         try:
-            # Leaving the pool waits for the case that is being written, so that each case written is counted.
+            # Leaving the pool waits for the case that is being written, so it is counted too.
             with logging_redirect_tqdm(), ThreadPoolExecutor(1) as pool:
                 writing: Future[None] | None = None
                 progress = tqdm(self.ahead, "predicting", number, unit="scan", disable=rank() > 0 or None)
@@ -76,7 +76,7 @@ class ScanEvaluator:
                     prediction = self._predict(reading)
                     if prediction is not None:
                         if writing is not None:
-                            writing.result()  # no more than one waits, so that memory is bounded
+                            writing.result()  # at most one case waits, so memory is bounded
                         writing = pool.submit(self._write, reading, prediction)
             interrupted = False
         finally:
@@ -84,18 +84,18 @@ class ScanEvaluator:
         return self.results
 
     def _predict(self, reading: Reading | Result) -> Prediction | None:
-        """Return the prediction of a case that was read; None if its result is known, which is kept."""
+        """Return the prediction of a case, or None if its result is known; then the result is kept."""
         if isinstance(reading, Result):
             self.results.append(reading)
             return None
         try:
             return self.predictor(reading.item)
-        except Exception as error:  # whatever is wrong with one scan, the others go on
+        except Exception as error:  # any problem of one scan must not stop the others
             self.results.append(reading.failed(error))
             return None
 
     def _write(self, reading: Reading, prediction: Prediction) -> None:
-        """Write a case aside, in a thread of its own, put it in its place and keep its result."""
+        """Write a case and keep its result; this runs in its own thread."""
         case, findings = reading.case, prediction.findings
         try:
             with folder_aside(self.output / case.name) as partial:
@@ -110,12 +110,12 @@ class ScanEvaluator:
                     seconds=reading.seconds,
                 )
                 write_record(partial, result, reading.hashes)
-        except Exception as error:  # a full disk, say: the next case may still be written
+        except Exception as error:  # for example a full disk; the next case may still be written
             result = reading.failed(error)
         self.results.append(result)
 
     def _finish(self, started: datetime, interrupted: bool) -> None:
-        """Gather the results of all processes, in the order of the cases, and write what sums them up."""
+        """Gather the results of all processes in the order of the cases, and write summary, report and run.json."""
         known = {result.case: result for part in gather(self.results) for result in part}
         self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
         if rank() > 0:
@@ -139,16 +139,16 @@ def predict(
     overwrite: bool = False,
     fpr: float | None = None,
 ) -> list[Result]:
-    """Predict scans by the inference configuration that a run carries, and return what became of each.
+    """Predict scans with the inference configuration of a run, and return the result of each.
 
     Args:
         model: the directory that training wrote, or the zip that `pack` wrote.
         inputs: scans, folders, DICOM series or datalists.
         output: the folder of the outputs.
         masks: brain masks, see `find_cases`.
-        device: where to compute; the GPU if there is one when None.
-        overwrite: whether cases that have results already are computed again.
-        fpr: share of a healthy brain's voxels that `anomalies` may mark; the configuration's own when None.
+        device: where to compute; if None, the GPU if there is one.
+        overwrite: whether cases that already have results are computed again.
+        fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the configuration's own.
 
     Raises:
         UsageError: if the model or the inputs cannot be used at all.

@@ -1,6 +1,6 @@
 """The ITK-SNAP workspace of a case: the scan, the maps over it and the anomalies as its segmentation.
 
-Keys and their order are those of ITK-SNAP's own samples (Testing/TestData/*.itksnap) and of the code that reads them.
+Keys and their order follow ITK-SNAP's own samples (Testing/TestData/*.itksnap) and the code that reads them.
 """
 
 from pathlib import Path
@@ -12,10 +12,10 @@ import nibabel as nib
 from pipeline.prediction.preview import COLOURS, CONTOUR, OPACITY, SHOWN
 
 SAVED_IN = "/case"
-"""The workspace's SaveLocation. ITK-SNAP finds files of a moved workspace relative to it; as the case's folder is never
-here, it always does, and no path of the machine is in the file."""
+"""SaveLocation of the workspace. No case is ever stored at this path, so ITK-SNAP always resolves files relative to the
+workspace, and the file contains no path of the machine."""
 
-HEADER = """<?xml version="1.0" encoding="UTF-8" ?>
+WORKSPACE_HEADER = """<?xml version="1.0" encoding="UTF-8" ?>
 <!--ITK-SNAP (itksnap.org) Project File
 
 This file can be moved/copied along with the images that it references
@@ -32,7 +32,7 @@ the same. Do not modify the SaveLocation entry, or this will not work.
 ]>
 """
 
-LABELS = """################################################
+LABEL_DESCRIPTIONS = """################################################
 # ITK-SnAP Label Description File
 # File format:
 # IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
@@ -43,12 +43,13 @@ LABELS = """################################################
 
 
 def write_workspace(folder: Path, case: str, max_surprise: float | None) -> None:
-    """Write CASE.itksnap, and CASE_labels.txt where there are anomalies, beside the maps of a case.
+    """Write CASE.itksnap beside the maps of a case, and with calibration CASE_labels.txt.
 
     Args:
-        folder: holds CASE_image.nii.gz and CASE_recommended.nii.gz; with calibration CASE_surprise.nii.gz and
-            CASE_anomalies.nii.gz too. Without, `recommended` is the overlay and there is no segmentation.
-        case: what their names begin with.
+        folder: the folder with CASE_image.nii.gz and CASE_recommended.nii.gz, and with calibration also
+            CASE_surprise.nii.gz and CASE_anomalies.nii.gz. Without calibration `recommended` is the overlay and there
+            is no segmentation.
+        case: the start of the files' names.
         max_surprise: the highest value of CASE_surprise, None without calibration.
     """
 
@@ -56,7 +57,7 @@ def write_workspace(folder: Path, case: str, max_surprise: float | None) -> None
         return folder / f"{case}_{name}.nii.gz"
 
     layers = [_layer(file_of("image"), "MainRole", alpha=255, project=_project(file_of("image")))]
-    # Under the surprise, `recommended` is there but wholly transparent.
+    # `recommended` is under the surprise, and then wholly transparent.
     layers.append(
         _layer(
             file_of("recommended"), "OverlayRole", OPACITY if max_surprise is None else 0, "recommended", _line(0, 1)
@@ -67,7 +68,7 @@ def write_workspace(folder: Path, case: str, max_surprise: float | None) -> None
         curve = _line(*(value / (max_surprise or 1) for value in SHOWN))
         layers.append(_layer(file_of("surprise"), "OverlayRole", OPACITY, "surprise", curve))
         layers.append(_layer(file_of("anomalies"), "SegmentationRole", alpha=0, nickname="anomalies"))
-        (folder / f"{case}_labels.txt").write_text(LABELS.format(*CONTOUR), encoding="utf-8")
+        (folder / f"{case}_labels.txt").write_text(LABEL_DESCRIPTIONS.format(*CONTOUR), encoding="utf-8")
 
     registry = _element(
         "registry",
@@ -78,12 +79,12 @@ def write_workspace(folder: Path, case: str, max_surprise: float | None) -> None
         },
     )
     ElementTree.indent(registry)
-    text = HEADER + ElementTree.tostring(registry, encoding="unicode") + "\n"
+    text = WORKSPACE_HEADER + ElementTree.tostring(registry, encoding="unicode") + "\n"
     (folder / f"{case}.itksnap").write_text(text, encoding="utf-8")
 
 
 def _element(tag: str, content: dict[str, Any], **attributes: str) -> ElementTree.Element:
-    """Return a registry or folder: entries for values, folders for dictionaries, in this order."""
+    """Return a registry or folder, with an entry for each value, then a folder for each dictionary."""
     element = ElementTree.Element(tag, attributes)
     for key, value in content.items():
         if not isinstance(value, dict):
@@ -100,8 +101,8 @@ def _layer(
     curve: dict[str, Any] | None = None,
     project: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return a layer; without a curve, ITK-SNAP chooses the contrast of a scan itself."""
-    # "Sticky" layers lie over the scan; others get a tile of their own.
+    """Return a layer; without a curve ITK-SNAP chooses the contrast itself."""
+    # "Sticky" layers lie over the scan; other layers get their own tile.
     metadata: dict[str, Any] = {
         "Alpha": alpha,
         "CustomNickName": nickname,
@@ -115,7 +116,7 @@ def _layer(
 
 
 def _project(image: Path) -> dict[str, Any]:
-    """Return what holds for the whole workspace; ITK-SNAP ignores it unless the dimensions are the image's."""
+    """Return the settings of the whole workspace; ITK-SNAP ignores them unless the dimensions are the image's."""
     anomaly = {"Alpha": 255, "Color": " ".join(map(str, CONTOUR)), "Flags": "1 1", "Index": 1, "Label": "anomaly"}
     return {
         "Files": {"Grey": {"Dimensions": " ".join(map(str, nib.nifti1.Nifti1Image.from_filename(image).shape[:3]))}},

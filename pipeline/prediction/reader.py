@@ -1,4 +1,4 @@
-"""The queue of cases: each is read when its turn comes, unless its result is known already."""
+"""The queue of cases: each case is read in its turn, unless its result is already known."""
 
 import logging
 import time
@@ -26,9 +26,9 @@ class Reading:
 
     Attributes:
         case: the case.
-        started: when it was begun, by the monotonic clock, s.
-        hashes: what its outputs depend on.
-        item: what was read of it.
+        started: time of its start on the monotonic clock, s.
+        hashes: hashes of everything that its outputs depend on.
+        item: the preprocessed item.
     """
 
     case: Case
@@ -38,23 +38,23 @@ class Reading:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """Seconds since its start."""
         return _seconds_since(self.started)
 
     def failed(self, error: Exception) -> Result:
-        """Return it as a failure, and name it at once."""
+        """Return its result as a failure, and log it."""
         return _failure(self.case, self.started, error)
 
 
 class CaseReader:
-    """Read the cases of this process one after another; those that are done already are not read again.
+    """Read the cases of this process one after another; cases with results are not read again.
 
     Args:
         dataset: the cases, with `ReadCase` as their transform.
         output: the folder of the outputs.
-        predictor: what they are read for.
+        predictor: the predictor that will predict them.
         settings: SHA-256 of the settings that the outputs depend on.
-        overwrite: whether a case that has results already is computed again.
+        overwrite: whether cases that already have results are computed again.
     """
 
     def __init__(self, dataset: Dataset, output: Path, predictor: Predictor, settings: str, overwrite: bool) -> None:
@@ -65,7 +65,7 @@ class CaseReader:
         self.overwrite = overwrite
 
     def __iter__(self) -> Iterator[Reading | Result]:
-        """Yield each case as it was read, or its result if that is known: it failed, or was done before."""
+        """Yield each case that was read, or its result if it failed or was done before."""
         for index, case in share_of_process(list(enumerate(self.dataset.data))):
             started = time.monotonic()
             try:
@@ -74,7 +74,7 @@ class CaseReader:
                 hashes = self._hashes(case)
                 done = self._done(case, hashes)
                 reading = done or Reading(case, started, hashes, self.dataset[index])
-            except Exception as error:  # the boundary: whatever is wrong with one scan, the others go on
+            except Exception as error:  # any problem of one scan must not stop the others
                 reading = _failure(case, started, error)
             yield reading
 
@@ -84,17 +84,17 @@ class CaseReader:
         return self.hashes_of(tuple(map(sha256_of, images)), sha256_of(mask) if mask is not None else None)
 
     def _done(self, case: Case, hashes: Hashes) -> Result | None:
-        """Return the result of a case that has one already, None if it is to be computed.
+        """Return the result of a case that was done before, None if it must be computed.
 
         Raises:
-            ScanError: if other results are in its place.
+            ScanError: if its folder holds other results.
         """
         folder = self.output / case.name
         if not folder.exists():
             return None
         record = read_record(folder)
         if record is None:
-            raise ScanError(f"{folder} is there already and was not made by predict; choose another --output")
+            raise ScanError(f"{folder} already exists and is not a result of predict; choose another --output")
         if self.overwrite:
             return None
         if record.hashes != hashes:
@@ -105,7 +105,7 @@ class CaseReader:
 
 
 def _failure(case: Case, started: float, error: Exception) -> Result:
-    """Return the result of a case that failed, and name it at once."""
+    """Return the result of a case that failed, and log it."""
     result = Result(case.name, case.described, "failed", reason_of(error), seconds=_seconds_since(started))
     logger.error("failed: %s: %s", result.input, result.reason)
     logger.debug("where it failed:", exc_info=error)

@@ -1,9 +1,10 @@
-"""What became of each case: the record in its folder, the rows of summary.csv and of the report."""
+"""The result of each case: the record in its folder, and its row in summary.csv and in the report."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,31 +12,31 @@ from pipeline import __version__
 from pipeline.files import written_aside
 
 RECORD = "case.json"
-"""The last of a case's files: its result, and what it was made of."""
+"""Name of the file that is written last into a case's folder, with the result and the hashes of its inputs."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a case.
+    """The result of a case.
 
     Attributes:
-        case: its name, and that of its folder.
+        case: name of the case and of its folder.
         input: the file, or the folder of a DICOM series.
-        status: "done", "failed", or "not done" where the command was interrupted before.
+        status: "done", "failed", or "not done" if the command was interrupted before.
         reason: why it is not done: what is wrong, and what to do.
-        warnings: what is odd about the scan, each a sentence.
-        anomaly_ml: volume that passes the threshold, ml; None without calibration, as the next four.
-        clusters: connected parts of that volume.
-        largest_cluster_ml: volume of the largest of them, ml.
-        largest_cluster_ras_mm: its centre, "x y z" in mm to the right, front and top; empty where there is none.
+        warnings: warnings about the scan, each a sentence.
+        anomaly_ml: volume that passes the threshold, ml; None without calibration, like the other findings.
+        clusters: number of connected parts of that volume.
+        largest_cluster_ml: volume of the largest part, ml.
+        largest_cluster_ras_mm: its centre, "x y z" in mm to the right, front and top; empty if there is none.
         max_surprise: the highest surprise.
-        seconds: how long it took.
+        seconds: duration, s.
     """
 
     case: str
     input: str
     status: str = "not done"
-    reason: str = "interrupted before it was done; give the same command again"
+    reason: str = "interrupted before it was done; run the same command again"
     warnings: tuple[str, ...] = ()
     anomaly_ml: float | None = None
     clusters: int | None = None
@@ -47,7 +48,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Hashes:
-    """What the outputs of a case depend on: SHA-256 of its files, of the model and of the settings."""
+    """SHA-256 of everything that the outputs of a case depend on: its files, the model and the settings."""
 
     image: tuple[str, ...]
     mask: str | None
@@ -61,9 +62,9 @@ class Record:
     """The content of case.json.
 
     Attributes:
-        result: what became of the case.
-        hashes: what it was made of.
-        files: the size of each file in its folder, bytes.
+        result: the result of the case.
+        hashes: the hashes of its inputs.
+        files: the size of each other file in its folder, bytes.
     """
 
     result: Result
@@ -71,20 +72,20 @@ class Record:
     files: dict[str, int]
 
     def is_complete(self, folder: Path) -> bool:
-        """Return whether all files that were written are there still, of the same size."""
+        """Return whether all files that were written still exist with the same size."""
         files = self.files.items()
         return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in files)
 
 
 def write_record(folder: Path, result: Result, hashes: Hashes) -> None:
-    """Write case.json, the last of a case's files, with the size of each of the others."""
+    """Write case.json, the last of a case's files, with the sizes of the others."""
     sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
     content = asdict(result) | {"hashes": asdict(hashes), "version": __version__, "files": sizes}
     (folder / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def read_record(folder: Path) -> Record | None:
-    """Return the record of a case's folder, None if it is not one that prediction made."""
+    """Return the record of a case's folder, None if prediction did not make the folder."""
     try:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         fields = {key: content[key] for key in Result.__dataclass_fields__}
@@ -96,14 +97,17 @@ def read_record(folder: Path) -> Record | None:
 
 
 def write_summary(results: Sequence[Result], output: Path) -> None:
-    """Write summary.csv: a row a case. Text that a spreadsheet would take for a formula is given a quote before it."""
+    """Write summary.csv, one row per case."""
     rows = [asdict(result) | {"warnings": "; ".join(result.warnings)} for result in results]
-    rows = [{key: _harmless(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    rows = [{key: _without_formula(value) for key, value in row.items()} for row in rows]
     table = pd.DataFrame(rows, columns=list(Result.__dataclass_fields__)).astype({"clusters": "Int64"})
     with written_aside(output / "summary.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.6g")
 
 
-def _harmless(text: str) -> str:
-    is_number = text.replace(" ", "").replace("-", "").replace(".", "").isdigit()
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number else text
+def _without_formula(value: Any) -> Any:
+    """Return a value of the table; a text that a spreadsheet would take for a formula gets a quote before it."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    is_number = value.replace(" ", "").replace("-", "").replace(".", "").isdigit()
+    return value if is_number else f"'{value}"

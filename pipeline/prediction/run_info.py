@@ -1,4 +1,4 @@
-"""What the outputs of a prediction were made with: run.json."""
+"""The facts of one prediction run, which are written to run.json."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,9 +18,9 @@ class CalibrationInfo:
     """The healthy scans behind the threshold.
 
     Attributes:
-        scans: their number.
-        brain_ml: their brain's mean volume, ml.
-        false_alarm_ml: volume that is marked in a healthy brain, ml.
+        scans: number of these scans.
+        brain_ml: mean brain volume of these scans, ml.
+        false_alarm_ml: volume that is expected to be marked in a healthy brain, ml.
         highest_surprise: the value that surprise is capped at.
     """
 
@@ -38,14 +38,14 @@ class RunInfo:
         version, torch, monai: versions of this program and of what it computes with.
         model: name of the model.
         fingerprint: SHA-256 of its weights.
-        device: where it was computed.
+        device: the device that computed it.
         fpr: share of a healthy brain's voxels that `anomalies` may mark.
         minimum_cluster_ml: smaller connected anomalies are dropped, ml.
         threshold: the lowest score that is marked, None without calibration.
         calibration: None if the model has none.
-        started: when, in UTC.
-        seconds: how long it took.
-        cases, failed: their numbers.
+        started: time of the start, in UTC.
+        seconds: duration, s.
+        cases, failed: number of all cases and of the failed ones.
         interrupted: whether the command was stopped before its end.
     """
 
@@ -67,7 +67,7 @@ class RunInfo:
 
     @classmethod
     def of(cls, predictor: Predictor, started: datetime, cases: int, failed: int, interrupted: bool) -> "RunInfo":
-        """Return what is true of a predictor and of the cases that it was given."""
+        """Return the facts of a predictor and of the cases that it predicted."""
         calibration = predictor.calibration
         return cls(
             version=__version__,

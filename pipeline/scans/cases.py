@@ -1,4 +1,4 @@
-"""Scans as people give them: files, folders, BIDS datasets, DICOM series and datalists become named cases."""
+"""Inputs of any kind become named cases: files, folders, BIDS datasets, DICOM series and datalists."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from pipeline.scans.naming import names_of, to_printable
 logger = logging.getLogger(__name__)
 
 BIDS_SCAN = re.compile(r"sub-.*/anat/[^/]*_(T1w|T2w|PDw|T2starw|FLAIR|UNIT1|inplaneT1|inplaneT2)\.nii(\.gz)?")
-"""An anatomical image of a BIDS dataset, by its path in it."""
+"""Path of an anatomical image in a BIDS dataset."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Case:
     """One scan to predict.
 
     Attributes:
-        name: in the outputs.
-        entry: as in a datalist; its image is the folder if it is a DICOM series.
-        series: the DICOM series, None where the scan is NIfTI.
-        problem: why it cannot be predicted, where that is known before anything is read; empty otherwise.
+        name: its name in the outputs.
+        entry: its files, as in a datalist; the image of a DICOM series is its folder.
+        series: the DICOM series, None if the scan is NIfTI.
+        problem: why it cannot be predicted, if this is known before anything is read; empty otherwise.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Case:
 
     @property
     def described(self) -> str:
-        """What people are told that it is: on one line, the path or the DICOM series."""
+        """The path or the DICOM series, on one line, for messages."""
         return to_printable(str(self.image) if self.series is None else self.series.described)
 
 
@@ -53,32 +53,33 @@ def find_cases(
 ) -> list[Case]:
     """Return the cases of scans, folders (searched recursively), BIDS datasets, DICOM series and datalists.
 
-    In folders, hidden files, the output, the masks and what prediction wrote before are passed over. A scan that cannot
-    be opened, or lacks its mask, is a case with a `problem`.
+    The search skips hidden files, the output, the masks and earlier results of prediction. A scan becomes a case with a
+    `problem` if it cannot be opened or lacks its mask.
 
     Args:
-        inputs: NIfTI files, folders, DICOM files (each means its series) or datalists.
-        masks: brain masks by position, or one folder, see `masks_for`.
+        inputs: NIfTI files, folders, DICOM files (each stands for its series) or datalists.
+        masks: brain masks in the order of the scans, or one folder, see `masks_for`.
         output: the folder of the outputs.
 
     Raises:
-        UsageError: where no input is there, nothing is found, or the masks do not fit the scans at all.
+        UsageError: if no input exists, if no scan is found, or if the masks do not fit the scans at all.
     """
     paths = [_absolute(Path(path)) for path in inputs]
     if not any(os.path.exists(path) for path in paths):
-        raise UsageError(f"{', '.join(map(str, inputs))}: there is no such file or folder")
+        raise UsageError(f"{', '.join(map(str, inputs))}: there is no such file or folder; check the path")
     mask_folder = Path(masks[0]).resolve() if len(masks) == 1 and Path(masks[0]).is_dir() else None
     output = Path(output).resolve() if output is not None else None
     for path in (path.resolve() for path in paths if path.is_dir()):
         if path == output:
             raise UsageError(f"{path}: the output folder is the input folder; give another --output")
         if path == mask_folder:
-            raise UsageError(f"{path}: the folder of masks is the input folder; move the masks to one of their own")
+            raise UsageError(f"{path}: the folder of masks is the input folder; move the masks to another folder")
     left_out = {folder for folder in (mask_folder, output) if folder is not None}
     found = {path: list(_cases_of(path, left_out)) for path in paths if not _is_sidecar(path)}
     if not any(found.values()):
         raise UsageError(
-            f"no scan found in {', '.join(map(str, inputs))}; scans end in {' or '.join(SUFFIXES)}, or are DICOM series"
+            f"no scan found in {', '.join(map(str, inputs))}; give files that end in {' or '.join(SUFFIXES)}, "
+            "or DICOM series"
         )
     nothing = {path: [Case("", Entry((str(path),)), problem="no scan found in it; check the path")] for path in paths}
     cases = [case for path in paths if path in found for case in found[path] or nothing[path]]
@@ -93,25 +94,25 @@ def find_cases(
 
 
 def _absolute(path: Path) -> Path:
-    """Return an absolute path without `..`, in which links keep the names that were given."""
+    """Return an absolute path without `..`, in which links keep their names."""
     if ".." not in path.parts:
         return path.absolute()
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
 def _origin(case: Case) -> str:
-    """Return a text that is equal for a case that is given twice."""
+    """Return a text that is the same for a case that was given twice."""
     return repr((case.entry.images, case.entry.mask, case.series))
 
 
 def _cases_of(path: Path, left_out: Set[Path]) -> Iterator[Case]:
-    """Yield the cases of one input, without names yet."""
+    """Yield the cases of one input, still without names."""
     if path.is_dir():
         in_dataset = _dataset_of(path)
         files = list(_files_below(path, left_out))
         if in_dataset is not None:
             files = [file for file in files if BIDS_SCAN.fullmatch(file.relative_to(in_dataset).as_posix())]
-            logger.info("%s: a BIDS dataset, of which the anatomical images are taken", path)
+            logger.info("%s: a BIDS dataset; its anatomical images are used", path)
             yield from map(_case_of, files)
             return
         found = [series for series in find_series(path) if not _is_left_out(series.folder, path, left_out)]
@@ -145,12 +146,12 @@ def _problem_of(files: Sequence[str]) -> str:
 
 
 def _is_sidecar(path: Path) -> bool:
-    """Return whether a JSON file only describes the scan beside it, as those that dcm2niix writes."""
+    """Return whether a JSON file only describes the scan beside it, like those that dcm2niix writes."""
     return path.suffix.lower() == ".json" and any(path.with_suffix(suffix).exists() for suffix in SUFFIXES)
 
 
 def _is_dicom(path: Path) -> bool:
-    if path.suffix.lower() in (".dcm", ".ima"):  # damaged perhaps
+    if path.suffix.lower() in (".dcm", ".ima"):  # also if it is damaged
         return True
     try:
         with open(path, "rb") as stream:
@@ -160,20 +161,20 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _dataset_of(folder: Path) -> Path | None:
-    """Return the BIDS dataset that a folder is, or that it is a subject or session of."""
+    """Return the BIDS dataset of a folder that is a dataset, a subject or a session; None for any other folder."""
     above = [parent for parent in folder.parents if folder.relative_to(parent).parts[0].startswith("sub-")]
     return next((place for place in (folder, *above) if (place / "dataset_description.json").is_file()), None)
 
 
 def _files_below(folder: Path, left_out: Set[Path]) -> Iterator[Path]:
-    """Yield the NIfTI files below a folder, dangling links and folders of such a name, and folders that are closed."""
+    """Yield the NIfTI files below a folder, dangling links and folders of such a name, and unreadable folders."""
     closed: list[Path] = []
     seen: set[Path] = set()
     walk = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
     for place, folders, files in walk:
         here = Path(place)
         real = here.resolve()
-        if real in seen or real in left_out or "case.json" in files:  # a circle of links, or no scans
+        if real in seen or real in left_out or "case.json" in files:  # a circle of links, or results of prediction
             folders.clear()
             continue
         seen.add(real)
@@ -182,7 +183,7 @@ def _files_below(folder: Path, left_out: Set[Path]) -> Iterator[Path]:
         yield from filter(_ends_as_scan, shown)
         for file in shown:
             if not file.suffix and not file.exists():
-                logger.warning("%s: a dangling link, passed over", to_printable(str(file)))
+                logger.warning("%s is skipped: it is a dangling link", to_printable(str(file)))
         if _ends_as_scan(here) and not files and not folders:
             yield here
     yield from closed
@@ -200,7 +201,7 @@ def _is_left_out(folder: Path, top: Path, left_out: Set[Path]) -> bool:
 def _with_masks_by_position(cases: Sequence[Case], masks: Sequence[str | Path]) -> list[Case]:
     files = [_absolute(Path(mask)) for mask in masks]
     if not any(file.exists() for file in files):
-        raise UsageError(f"{', '.join(map(str, masks))}: there is no such mask, nor a folder of masks")
+        raise UsageError(f"{', '.join(map(str, masks))}: there is no such mask or folder of masks; check the path")
     if len(files) != len(cases):
         raise UsageError(f"--mask gives {len(files)} masks for {len(cases)} scans; give one for each, or a folder")
     return [
@@ -213,7 +214,7 @@ def _with_masks_of(folder: Path, cases: Sequence[Case]) -> list[Case]:
     files = sorted(file for file in folder.iterdir() if _ends_as_scan(file) and not file.name.startswith("."))
     masks, problems = masks_for([case.name for case in cases], files)
     if not masks:
-        raise UsageError(f"{folder}: no scan has its mask there; {cases[0].name}: {problems[cases[0].name]}")
+        raise UsageError(f"{folder}: no scan has a mask in this folder; the first problem: {problems[cases[0].name]}")
     return [
         replace(case, entry=replace(case.entry, mask=str(masks[case.name])))
         if case.name in masks

@@ -1,4 +1,4 @@
-"""A scan's files checked before any work is done: their headers, whether they are whole, and whether they fit."""
+"""Checks of a scan's files before any work is done: their headers, whether they are complete, and whether they fit."""
 
 import gzip
 import math
@@ -11,31 +11,33 @@ import nibabel as nib
 import numpy as np
 
 from pipeline.cohorts import Entry
-from pipeline.errors import DAMAGED, ScanError, reason_of_system
+from pipeline.errors import DAMAGED_FILE, ScanError, reason_of_system
 from pipeline.scans.naming import to_printable
 
 LONGEST_AXIS = 4096
+"""Largest number of voxels along one axis of a head scan."""
 MOST_VOXELS = 2**29
-"""More than a head at 0.25 mm has. What is beyond is a damaged header, or fills the memory."""
+"""Largest number of voxels of a head scan, enough for 0.25 mm. A larger header is damaged, or would fill the memory."""
 SPACING = (0.05, 50.0)
-"""Of a scan of a head, mm; what is beyond is in another unit."""
+"""Smallest and largest voxel side of a head scan, mm. Other values are in another unit."""
 MOST_COMPRESSION = 1032
-"""No gzip file holds more bytes for each of its own."""
+"""Maximal compression ratio of gzip."""
 
 
 def check_scan(entry: Entry, channels: int | None = None) -> None:
-    """Check that a scan's files are whole 3D NIfTI on one grid, with its mask and its label.
+    """Check that a scan's images, mask and label are complete 3D NIfTI files on one grid.
 
     Args:
-        entry: as in a datalist.
-        channels: of the model; any number when None.
+        entry: the scan, as in a datalist.
+        channels: number of channels of the model; None allows any number.
 
     Raises:
-        ScanError: what is wrong and what to do, after the file's name where it is not the scan's only image.
+        ScanError: if a file cannot be used. The message names the file unless it is the scan's only image.
     """
     if channels is not None and len(entry.images) != channels:
         raise ScanError(
-            f"it has {len(entry.images)} channels, but the model {channels}; give a datalist with `image` as a list"
+            f"it has {len(entry.images)} channels, but the model needs {channels}; give a datalist in which `image` "
+            "lists as many files"
         )
     first, *others = (_whole(file, named=len(entry.images) > 1) for file in entry.images)
     for file, channel in zip(entry.images[1:], others, strict=True):
@@ -49,7 +51,7 @@ def read_label(entry: Entry) -> np.ndarray:
     """Return the boolean label (X, Y, Z) of an entry that has one, on the grid of its scan.
 
     Raises:
-        ScanError: if the label cannot be read, or lies on another grid.
+        ScanError: if the label cannot be read or lies on another grid.
     """
     assert entry.label is not None
     scan, label = read_header(entry.images[0]), _whole(entry.label)
@@ -58,7 +60,7 @@ def read_label(entry: Entry) -> np.ndarray:
 
 
 def _whole(file: str, named: bool = True) -> nib.nifti1.Nifti1Image:
-    """Return the header of a file that is whole; an error begins with the file's name if `named`."""
+    """Return the image of a complete file, its voxels not read yet; an error starts with the file's name if `named`."""
     try:
         image = read_header(file)
         _check_whole(Path(file), image)
@@ -70,7 +72,7 @@ def _whole(file: str, named: bool = True) -> nib.nifti1.Nifti1Image:
 def _check_fits(role: str, file: str, image: nib.nifti1.Nifti1Image, scan: nib.nifti1.Nifti1Image) -> None:
     """Refuse a channel, mask or label that does not lie on the scan's grid."""
     its = f"its {role} {to_printable(Path(file).name)}"
-    # MONAI stacks channels as they are, so that theirs must agree in a fourth axis too.
+    # MONAI stacks channels as they are, so their fourth axis must agree too.
     axes = None if role == "channel" else 3
     if image.shape[:axes] != scan.shape[:axes]:
         shapes = f"the shape {_by(image.shape)}, not the scan's {_by(scan.shape)}"
@@ -83,7 +85,7 @@ def read_header(file: str | Path) -> nib.nifti1.Nifti1Image:
     """Return a NIfTI image, its voxels not read yet.
 
     Raises:
-        ScanError: where it is not a 3D NIfTI image of one grey value a voxel with a known place in space.
+        ScanError: if it is not a 3D NIfTI image with one grey value per voxel and a known place in space.
     """
     path = Path(file)
     problem = problem_of(path)
@@ -98,26 +100,26 @@ def read_header(file: str | Path) -> nib.nifti1.Nifti1Image:
         raise ScanError("the file is empty (0 bytes); copy or convert it again")
     try:
         image = nib.load(path)
-    except Exception as error:  # nibabel raises whatever the damaged bytes lead to
-        raise ScanError(_what_else(path, start)) from error
+    except Exception as error:  # a damaged file can make nibabel raise any exception
+        raise ScanError(_explain_other_format(path, start)) from error
     if not isinstance(image, nib.nifti1.Nifti1Image):
-        raise ScanError("another format than NIfTI; convert it to .nii.gz")
+        raise ScanError("not in NIfTI format; convert it to .nii.gz")
     _check_voxels(image)
     _check_place(image)
     size, needed = path.stat().st_size, _bytes(image)
     if needed > size * (MOST_COMPRESSION if _is_compressed(path) else 1):
-        raise ScanError(DAMAGED)
+        raise ScanError(DAMAGED_FILE)
     return image
 
 
 def problem_of(file: str | Path) -> str:
-    """Return why a path is no file to open, empty where it is one; nothing of it is read."""
+    """Return why a path is not a file that can be opened, empty if it is one; the file is not read."""
     path = Path(file)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
         return (
-            "a dangling link: what it points to is gone; fetch that" if path.is_symlink() else reason_of_system(error)
+            "a dangling link: its target is missing; get the target" if path.is_symlink() else reason_of_system(error)
         )
     except OSError as error:
         return reason_of_system(error)
@@ -127,39 +129,41 @@ def problem_of(file: str | Path) -> str:
     return "" if stat.S_ISREG(mode) else "a pipe or device, not a file; copy the scan into a file"
 
 
-def _what_else(path: Path, start: bytes) -> str:
-    """Return what a file is that does not open as NIfTI, by its first bytes, and what to do."""
+def _explain_other_format(path: Path, start: bytes) -> str:
+    """Return the format of a file that does not open as NIfTI, judged by its first bytes, and what to do."""
     if start.startswith(b"\x1f\x8b") and not _is_compressed(path):
-        return "compressed, though its name does not say so; rename it to .nii.gz"
+        return "compressed, although its name does not end in .gz; rename it to .nii.gz"
     if start[344:347] == b"n+1" and _is_compressed(path):
-        return "not compressed, though its name ends in .gz; rename it to .nii"
+        return "not compressed, although its name ends in .gz; rename it to .nii"
     if start[128:132] == b"DICM":
         return "a DICOM file, not NIfTI; give the folder of its series"
     return "not a readable NIfTI file; convert it again (for example with dcm2niix)"
 
 
 def _check_voxels(image: nib.nifti1.Nifti1Image) -> None:
-    """Refuse what is no volume of grey values, or too large for a head."""
+    """Refuse an image that is not a volume of grey values, or is too small or too large for a head."""
     shape, dtype = image.shape, image.get_data_dtype()
     if dtype.fields is not None:
-        raise ScanError("a colour image (RGB); give the scan itself, with one grey value a voxel")
+        raise ScanError("a colour image (RGB); give the scan itself, with one grey value per voxel")
     if np.issubdtype(dtype, np.complexfloating):
-        raise ScanError("complex values; give the magnitude alone")
+        raise ScanError("its voxels are complex values; give the magnitude only")
     if len(shape) < 3 or min(shape) < 1:
-        raise ScanError(f"its shape is {_by(shape)}, not that of a volume; give a 3D scan")
+        raise ScanError(f"its shape is {_by(shape)}, which is not a volume; give a 3D scan")
     if math.prod(shape[3:]) > 1:
         number = math.prod(shape[3:])
-        raise ScanError(f"it holds {number} volumes (shape {_by(shape)}); give one, split for example with fslsplit")
+        raise ScanError(
+            f"it holds {number} volumes (shape {_by(shape)}); give one of them, split off for example with fslsplit"
+        )
     if len(shape) > 4:
         raise ScanError(f"it has {len(shape)} axes (shape {_by(shape)}); give a 3D scan")
     if max(shape) > LONGEST_AXIS or math.prod(shape) > MOST_VOXELS:
-        raise ScanError(f"its header says {_by(shape)} voxels, not those of a head; convert it again, or resample it")
+        raise ScanError(f"its header says {_by(shape)} voxels, too many for a head; convert it again, or resample it")
     if sum(n < 8 for n in shape[:3]) > 1:
-        raise ScanError(f"its shape is {_by(shape)}, less than a slice of a head; give the whole scan")
+        raise ScanError(f"its shape is {_by(shape)}, smaller than a slice of a head; give the whole scan")
 
 
 def _check_place(image: nib.nifti1.Nifti1Image) -> None:
-    """Refuse what does not say where its voxels lie."""
+    """Refuse an image whose header does not say where its voxels lie."""
     if image.header["sform_code"] <= 0 and image.header["qform_code"] <= 0:
         raise ScanError(
             "its header does not say where left and right are (no affine: sform and qform codes are 0); "
@@ -168,17 +172,17 @@ def _check_place(image: nib.nifti1.Nifti1Image) -> None:
     axes = image.affine[:3, :3]
     spacing = np.linalg.norm(axes, axis=0)
     if not np.isfinite(image.affine).all() or not spacing.all() or abs(np.linalg.det(axes / spacing)) < 0.01:
-        raise ScanError("its affine is singular, so that its place in space is unknown; convert it again")
+        raise ScanError("its affine is singular, so its place in space is unknown; convert it again")
     if spacing.min() < SPACING[0] or spacing.max() > SPACING[1]:
         sides = " x ".join(np.format_float_positional(side, 3, fractional=False, trim="-") for side in spacing)
         raise ScanError(
-            f"its voxels measure {sides} mm, not those of a head: perhaps another unit is meant; convert it again, "
-            "with lengths in mm"
+            f"its voxels measure {sides} mm, which no head scan has: perhaps the header uses another unit; convert it "
+            "again, with lengths in mm"
         )
 
 
 def _check_whole(path: Path, image: nib.nifti1.Nifti1Image) -> None:
-    """Read a compressed file to its checksum: nibabel stops before it, and damaged voxels would pass for a scan's."""
+    """Read a compressed file up to its checksum: nibabel stops before it and would accept damaged voxels."""
     if not _is_compressed(path):
         return
     length = 0
@@ -187,11 +191,11 @@ def _check_whole(path: Path, image: nib.nifti1.Nifti1Image) -> None:
             while block := stream.read(2**20):
                 length += len(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ScanError(DAMAGED) from error
+        raise ScanError(DAMAGED_FILE) from error
     except OSError as error:
         raise ScanError(reason_of_system(error)) from error
     if length < _bytes(image):
-        raise ScanError(DAMAGED)
+        raise ScanError(DAMAGED_FILE)
 
 
 def _is_compressed(path: Path) -> bool:
@@ -199,7 +203,7 @@ def _is_compressed(path: Path) -> bool:
 
 
 def _bytes(image: nib.nifti1.Nifti1Image) -> int:
-    """Return the length of a whole file with this header."""
+    """Return the length of a complete file with this header, bytes."""
     assert isinstance(image.dataobj, nib.arrayproxy.ArrayProxy)
     return int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
 
@@ -209,24 +213,24 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def header_warnings(scan: nib.nifti1.Nifti1Image) -> list[str]:
-    """Return what is odd in a scan's header, though the scan can be used: each a sentence for its outputs."""
+    """Return warnings about a scan's header, each a sentence for the outputs; the scan can still be used."""
     warnings = []
     header = scan.header
     if header["sform_code"] > 0 and header["qform_code"] > 0:
         try:
             qform = header.get_qform()
-        except Exception:  # whatever a damaged quaternion leads to
-            warnings.append("the header's qform is damaged; the sform is taken for the scan's place in space")
+        except Exception:  # a damaged quaternion can raise any exception
+            warnings.append("the header's qform is damaged; the sform is used for the scan's place in space")
         else:
             corners = np.stack(np.meshgrid(*((0, n - 1) for n in scan.shape[:3]), [1])).reshape(4, -1)
             distance = np.linalg.norm((scan.affine - qform) @ corners, axis=0).max()
             turned = nib.aff2axcodes(qform) != nib.aff2axcodes(scan.affine)
             if distance > 1 or turned:
                 warnings.append(
-                    f"the header's sform and qform disagree by up to {distance:.0f} mm; the sform is taken, but other "
-                    f"programs may take the qform{', which turns or mirrors the scan: check left and right' * turned}"
+                    f"the header's sform and qform disagree by up to {distance:.0f} mm; the sform is used, but other "
+                    f"programs may use the qform{', which turns or mirrors the scan: check left and right' * turned}"
                 )
     unit = {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8)
     if unit is not None:
-        warnings.append(f"the header gives lengths in {unit}, but they are those of a head in mm, and taken as mm")
+        warnings.append(f"the header says that lengths are in {unit}, but they fit a head in mm; they are taken as mm")
     return warnings

@@ -1,4 +1,4 @@
-"""Brain masks of a folder, paired with their scans by name: a mask of another patient is never taken."""
+"""Brain masks of a folder, paired with their scans by name: a mask of another patient is never used."""
 
 import re
 from collections import Counter
@@ -8,21 +8,21 @@ from pathlib import Path
 from pipeline.nifti import stem_of
 from pipeline.scans.naming import safe_name
 
-MASK = re.compile(r"[ ._-]+(desc-)?(brain|mask|bet|hd-?bet)[^0-9]*", re.IGNORECASE)
-"""How a mask's name goes on after the patient's: a letter or number in its place may be another patient."""
+MASK_ENDING = re.compile(r"[ ._-]+(desc-)?(brain|mask|bet|hd-?bet)[^0-9]*", re.IGNORECASE)
+"""What may follow the case name in a mask's name; anything else might be another patient's."""
 
 
 def masks_for(names: Sequence[str], files: Sequence[Path]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the mask of each case, and why there is none for the others.
+    """Return the mask of each case that has one, and the reason for each case that has none.
 
-    A mask's name starts with the case's. Where there is none, one will do that starts with the part before the case's
-    last underscore, if brain, mask or bet follows and no other case has that part. Of several that fit, one that ends
-    in `mask` is taken, then one that is not named exactly as the case: HD-BET writes CASE.nii.gz, the stripped scan,
-    beside CASE_bet.nii.gz (version 2) or CASE_mask.nii.gz (version 1).
+    A mask's name starts with the case's name. If there is no such mask, its name may start with the part before the
+    case's last underscore, if brain, mask or bet follows and no other case has that part. If several masks fit, one
+    that ends in `mask` is preferred, then one that is not named exactly like the case: HD-BET writes CASE.nii.gz, the
+    stripped scan, beside CASE_bet.nii.gz (version 2) or CASE_mask.nii.gz (version 1).
 
     Args:
-        names: of all cases.
-        files: what lies in the folder of masks.
+        names: the names of all cases.
+        files: the files in the folder of masks.
     """
     stems = {file: safe_name(stem_of(file.name)) for file in files}
     # A file that fits a longer case name belongs to that case alone.
@@ -40,29 +40,31 @@ def masks_for(names: Sequence[str], files: Sequence[Path]) -> tuple[dict[str, Pa
         elif fitting:
             first = stems[fitting[0]]
             problems[name] = (
-                f"{len(fitting)} brain masks fit it, such as {first}; keep one of them in the folder of --mask"
+                f"{len(fitting)} brain masks fit {name}, for example {first}; keep only one in the --mask folder"
             )
         else:
-            problems[name] = f"no brain mask for it in the folder of --mask; its name must start with {name}"
+            problems[name] = (
+                f"no brain mask for {name} in the --mask folder (expected a file whose name starts with {name})"
+            )
     number = Counter(masks.values())
     for name in [name for name, file in masks.items() if number[file] > 1]:
         mask = stems[masks.pop(name)]
-        problems[name] = f"the brain mask {mask} fits several scans; name each mask by the whole name of its scan"
+        problems[name] = f"the brain mask {mask} fits several scans; begin each mask's name with the whole scan name"
     return masks, problems
 
 
 def _starts(stem: str, start: str) -> bool:
-    """Return whether a name starts with another one, up to the end of a word or number: sub-10 does not with sub-1."""
+    """Return whether a name starts with another whole name: sub-1_T1 starts with sub-1, but sub-10 does not."""
     return bool(start) and stem.startswith(start) and not re.match(r"[A-Za-z0-9]", stem[len(start) :])
 
 
 def _fits_start(stem: str, name: str) -> bool:
-    """Return whether a mask starts with a case's name before its last underscore, and goes on as masks do."""
+    """Return whether a mask starts with the part before a case's last underscore, and has a mask's ending."""
     start = name.rpartition("_")[0]
-    return _starts(stem, start) and bool(MASK.fullmatch(stem[len(start) :]))
+    return _starts(stem, start) and bool(MASK_ENDING.fullmatch(stem[len(start) :]))
 
 
 def _best(stems: dict[Path, str], name: str) -> list[Path]:
-    """Return those that say they are masks, else those that are not named exactly as the scan, else all."""
+    """Return the files named as masks, else those that are not named exactly like the scan, else all."""
     masks = [file for file, stem in stems.items() if stem.lower().endswith("mask")]
     return masks or [file for file, stem in stems.items() if stem != name] or list(stems)

@@ -1,4 +1,4 @@
-"""Names of cases: told apart, short enough, and harmless as folders, in tables and on pages."""
+"""Names of cases: distinct, short enough, and safe as folders, in tables and on pages."""
 
 import hashlib
 import re
@@ -9,21 +9,22 @@ from pathlib import Path
 
 from pipeline.nifti import stem_of
 
-LONGEST = 200
-"""Of a name, in bytes: a file system takes 255, with what is written before and after it."""
+LONGEST_NAME = 200
+"""Longest name in bytes. File systems allow 255, including our prefixes and suffixes."""
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|summary\.csv|report\.html|run\.json", re.IGNORECASE)
-"""Windows' own names, and those of the outputs beside the cases."""
+"""Names that Windows reserves, and names of the outputs beside the cases."""
 
 
 def names_of(files: Sequence[Path], origins: Sequence[str]) -> list[str]:
-    """Return a name for each file, no two alike: its own without .nii or .nii.gz, parent folders before it in a clash.
+    """Return a distinct name for each file: its own without .nii or .nii.gz; parent folders are added to equal names.
 
-    Names that differ by upper and lower case or by Unicode's forms alone count as the same: on many disks they are.
+    Names that differ only in upper and lower case or in Unicode form count as equal, because many disks do not
+    distinguish them.
 
     Args:
         files: absolute paths; a bare name gets no parent folders.
-        origins: texts that tell apart what the parent folders do not; a hash of them is put behind the name then.
+        origins: a distinct text for each file; if the parent folders are equal too, a hash of it follows the name.
     """
     alike: dict[str, list[int]] = defaultdict(list)
     for index, file in enumerate(files):
@@ -32,7 +33,7 @@ def names_of(files: Sequence[Path], origins: Sequence[str]) -> list[str]:
     for indices in alike.values():
         depths = range(max(len(files[index].parts) for index in indices) if len(indices) > 1 else 1)
         tried = [[_name(files[index], depth) for index in indices] for depth in depths]
-        best = max(tried, key=lambda names: len(set(map(_key, names))))  # the first of those that tell most apart
+        best = max(tried, key=lambda names: len(set(map(_key, names))))  # the first that gives the most distinct names
         for index, name in zip(indices, best, strict=True):
             names[index] = name
     number = Counter(map(_key, names))
@@ -43,12 +44,12 @@ def names_of(files: Sequence[Path], origins: Sequence[str]) -> list[str]:
 
 
 def to_printable(text: str) -> str:
-    """Return a text on one line that can be written as UTF-8, with ? for what cannot be shown, as `ls` does it."""
+    """Return a text on one line that can be written as UTF-8; a ? replaces each unprintable character, as in `ls`."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def safe_name(text: str) -> str:
-    """Return a text as a folder's name that no system, shell, spreadsheet or path takes for something else."""
+    """Return a text as a folder's name that no system, shell or spreadsheet misinterprets."""
     text = unicodedata.normalize("NFC", text)
     text = "".join(character if character.isprintable() else "_" for character in text)
     text = re.sub(r"[<>:\"/\\|?*]", "_", text).strip(". ")
@@ -63,13 +64,13 @@ def _name(file: Path, depth: int = 0) -> str:
 
 def _shortened(name: str) -> str:
     encoded = name.encode()
-    if len(encoded) <= LONGEST:
+    if len(encoded) <= LONGEST_NAME:
         return name
-    return f"{encoded[: LONGEST - 9].decode(errors='ignore').rstrip('. ')}_{_hash(name)}"
+    return f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore').rstrip('. ')}_{_hash(name)}"
 
 
 def _key(name: str) -> str:
-    """Return what is equal for names that a disk may take for the same."""
+    """Return a key that is equal for names that a disk may not distinguish."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 

@@ -1,4 +1,4 @@
-"""From a case to what the network takes: checked, converted if it is DICOM, and preprocessed."""
+"""Reading a case: it is checked, converted if it is DICOM, and preprocessed for the network."""
 
 import tempfile
 from dataclasses import replace
@@ -13,11 +13,11 @@ from pipeline.scans.checks import check_scan, header_warnings, read_header
 
 
 class ReadCase(Transform):
-    """Read a case: what the model's preprocessing makes of it, and the scan itself.
+    """Read a case: return its preprocessed item together with the scan itself.
 
     Args:
-        preprocessing: the model's.
-        channels: image channels of the model.
+        preprocessing: the model's preprocessing.
+        channels: number of image channels of the model.
 
     Raises:
         ScanError: if the scan cannot be used.
@@ -28,7 +28,7 @@ class ReadCase(Transform):
         self.channels = channels
 
     def __call__(self, case: Case) -> Item:
-        """Return the preprocessed item, with `source`, the scan as a NIfTI image, and `scan_warnings` beside it."""
+        """Return the preprocessed item, with `source`, the scan as a NIfTI image, and `scan_warnings`."""
         entry = replace(case.entry, label=None)
         if case.series is None:
             return self._read(entry)

@@ -1,4 +1,4 @@
-"""How a calibration is made: healthy scans are scored, and what their voxels score is counted."""
+"""Making a calibration: healthy scans are scored, and their voxels' scores are counted."""
 
 import logging
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ def calibrate(
 
     Args:
         run: the directory that training wrote.
-        held_out: the healthy scans; of one with a `label` only the slices without annotation count.
-        training: the scans that it was trained on. Some of them serve the check of familiarity beside those held out:
-            their scores are too good for a calibration, but the more scans, the narrower its limits.
-        device: where to compute; the GPU if there is one when None.
+        held_out: the healthy scans; if a scan has a `label`, only its slices without annotation count.
+        training: the scans that the model was trained on. Some of them enter the familiarity check beside the held-out
+            ones: more scans make its limits narrower. Their scores are too good for the calibration itself.
+        device: where to compute; if None, the GPU if there is one.
 
     Returns:
-        The calibration, None if there is no usable scan: prediction then writes no surprise and no anomalies.
+        The calibration, or None if no scan is usable: prediction then writes no surprise and no anomalies.
     """
     predictor = open_predictor(run, device, calibrated=False)
     familiar = np.random.default_rng(0).permutation(len(training))[:FAMILIAR_SCANS]
@@ -48,7 +48,7 @@ def calibrate(
         try:
             prediction = predictor(predictor.read(Case("", entry)))
             brain = _healthy_voxels(entry, prediction.scores)
-        except Exception as error:  # whatever is wrong with one scan, the others go on
+        except Exception as error:  # any problem of one scan must not stop the others
             logger.warning("not calibrated on %s: %s", entry.images[0], reason_of(error))
             continue
         facts.append(prediction.facts)
@@ -56,7 +56,7 @@ def calibrate(
             counts.append(count_scores(prediction.scores.maps["recommended"][brain]))
             volumes.append(prediction.scores.mask.sum() * voxel_ml(prediction.source.affine))
     if not counts:
-        logger.warning("no held-out healthy scan to calibrate on: predictions will have no surprise and no anomalies")
+        logger.warning("no healthy scan is held out for calibration: predictions have no surprise and no anomalies")
         return None
     calibration = Calibration.of(counts, float(np.mean(volumes)), facts)
     calibration.save(Run(Path(run)).calibration, predictor.model)

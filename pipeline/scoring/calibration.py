@@ -2,9 +2,9 @@
 
     surprise(s) = -log10((1 + N p(s)) / (1 + N))
 
-where p(s) is the share of healthy brain voxels that score s or more, averaged over the scans so that each counts the
-same, and N is the number of these voxels. The scans are healthy ones that the model was not trained on. Their number,
-not that of their voxels, limits what may be claimed: voxels of one scan are much alike, and the next scan is not.
+where p(s) is the share of healthy brain voxels that score s or more, averaged over the scans so that each scan has the
+same weight, and N is the number of these voxels. The scans are healthy, and the model was not trained on them. The
+precision depends on the number of scans, not of voxels: voxels of one scan are much alike, and the next scan differs.
 """
 
 import json
@@ -20,11 +20,11 @@ from pipeline.model import CALIBRATED_SETTINGS, Model, Run
 from pipeline.scoring.familiarity import Facts, Familiarity
 from pipeline.scoring.score_bins import bin_of, edge_of
 
-BITS = 16
-"""Bits of a float32 that tell scores apart: neighbouring ones differ by 0.8 percent at most."""
+CALIBRATION_BITS = 16
+"""Leading bits of a float32 that make its bin: neighbouring bins differ by 0.8 percent at most."""
 
-FORMAT = 1
-"""Of the file: raised when an older program could not read it rightly."""
+CALIBRATION_FORMAT = 1
+"""File format version; increase on incompatible changes."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Calibration:
 
     Attributes:
         bins: bins of the scores, ascending.
-        shares: share of healthy voxels with a score of that bin or a higher one, every scan weighted equally.
+        shares: for each bin, the share of healthy voxels that score in it or higher; all scans have the same weight.
         voxels: number of these voxels, N.
-        scans: number of healthy scans behind it.
-        brain_ml: their brain's mean volume, ml.
-        familiarity: what these and some training scans are like.
+        scans: number of the healthy scans.
+        brain_ml: mean brain volume of the scans, ml.
+        familiarity: limits for the check whether a scan resembles these and some training scans.
         fingerprint: SHA-256 of the file that it was read from.
     """
 
@@ -51,7 +51,7 @@ class Calibration:
 
     @classmethod
     def of(cls, counts: Sequence[np.ndarray], brain_ml: float, facts: Sequence[Facts] = ()) -> "Calibration":
-        """Return the calibration of healthy scans, each by its `count_scores`."""
+        """Return the calibration from the `count_scores` of each healthy scan."""
         mass = np.mean([count / count.sum() for count in counts], axis=0)
         bins = np.flatnonzero(mass)
         shares = np.minimum(np.cumsum(mass[bins][::-1])[::-1], 1.0)
@@ -60,25 +60,25 @@ class Calibration:
 
     def surprise(self, recommended: np.ndarray) -> np.ndarray:
         """Return the surprise of scores, of any shape, in float32: 2 is one voxel in a hundred of a healthy brain."""
-        # One value for each bin, so that a volume is a look-up.
-        place = np.searchsorted(self.bins, np.arange(1 << BITS))
+        # A table of all bins turns a volume into a look-up.
+        place = np.searchsorted(self.bins, np.arange(1 << CALIBRATION_BITS))
         share = np.append(self.shares, 0.0)[place]
         table = -np.log10((1 + self.voxels * share) / (1 + self.voxels))
-        return np.maximum(table, 0).astype(np.float32)[bin_of(recommended, BITS)]
+        return np.maximum(table, 0).astype(np.float32)[bin_of(recommended, CALIBRATION_BITS)]
 
     def threshold(self, fpr: float) -> float:
-        """Return the lowest score that a share of healthy voxels of `fpr`, or less, reaches."""
+        """Return the lowest score that at most a share `fpr` of healthy voxels reaches."""
         few = np.flatnonzero(self.shares <= fpr)
         chosen = self.bins[few[0]] if len(few) else self.bins[-1] + 1
-        return float(edge_of(np.asarray([chosen]), BITS)[0])
+        return float(edge_of(np.asarray([chosen]), CALIBRATION_BITS)[0])
 
     def save(self, file: Path, model: Model) -> None:
-        """Write it to a JSON file, with what it belongs to."""
+        """Write it to a JSON file, with the model and the settings that it belongs to."""
         content = {
-            "format": FORMAT,
+            "format": CALIBRATION_FORMAT,
             "model": model.fingerprint,
             "settings": {key: model.settings[key] for key in CALIBRATED_SETTINGS},
-            "note": f"{self.scans} healthy scans: their number, not that of their voxels, limits what may be claimed",
+            "note": f"{self.scans} healthy scans: the precision depends on their number, not on the number of voxels",
             **asdict(self),
             "bins": self.bins.tolist(),
             "shares": [float(f"{share:.6g}") for share in self.shares],
@@ -87,22 +87,22 @@ class Calibration:
 
 
 def count_scores(scores: np.ndarray) -> np.ndarray:
-    """Return how many of the scores (n,) of one scan's brain voxels lie in each bin, (2 ** BITS,)."""
-    return np.bincount(bin_of(scores, BITS), minlength=1 << BITS)
+    """Return the number of scores in each bin, (2 ** CALIBRATION_BITS,), given the scores (n,) of one scan's brain."""
+    return np.bincount(bin_of(scores, CALIBRATION_BITS), minlength=1 << CALIBRATION_BITS)
 
 
 def load_calibration(run: str | Path, model: Model) -> Calibration | None:
-    """Return the calibration of a run, None where it has none.
+    """Return the calibration of a run, None if it has none.
 
     Raises:
-        UsageError: where the file is damaged, or of other weights or settings.
+        UsageError: if the file is damaged, or belongs to other weights or settings.
     """
     file = Run(Path(run)).calibration
     if not file.is_file():
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        newer = content["format"] > FORMAT
+        newer = content["format"] > CALIBRATION_FORMAT
         known = (content["model"], content["settings"])
         calibration = Calibration(
             np.asarray(content["bins"], np.int64),
@@ -116,10 +116,10 @@ def load_calibration(run: str | Path, model: Model) -> Calibration | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{file}: not a calibration ({reason_of(error)}); copy the model again") from error
     if newer:
-        raise UsageError(f"{file}: written by a newer version of this program; update it")
+        raise UsageError(f"{file}: a newer version of this program wrote it; update this program")
     if known != (model.fingerprint, {key: model.settings[key] for key in CALIBRATED_SETTINGS}):
         raise UsageError(
-            f"{file}: of other weights or other score settings than this model's; delete it and repeat "
-            "the training's command with --config RUN/configs/train.yaml --resume, which only calibrates anew"
+            f"{file}: it belongs to other weights or other score settings than this model's; delete it and run the "
+            "training command again with --config RUN/configs/train.yaml --resume, which repeats only the calibration"
         )
     return calibration

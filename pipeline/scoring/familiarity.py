@@ -1,11 +1,11 @@
-"""Is a scan like those that the model knows? Its size, spacing, intensities and scores beside those of healthy scans.
+"""Familiarity: does a scan resemble healthy scans in its size, spacing, intensities and reconstruction error?
 
 Each fact has a limit: the prediction interval for one more scan of the same kind,
 
     mean +- t(1 - alpha / 2, n - 1) * sd * sqrt(1 + 1 / n)
 
-so that few healthy scans give wide limits. It finds a wrong sequence, a skull that should not be there, another part
-of the body. It does not find a lesion: see the maps for that.
+so few healthy scans give wide limits. The check finds a wrong sequence, a skull that was not removed, or another part
+of the body. It does not find lesions: the maps do that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,33 +25,32 @@ QUANTILES = np.linspace(0.02, 0.98, 25)
 """Quantiles at which intensities are compared."""
 
 ALPHA = 0.001
-"""Share of familiar scans beyond a limit, were the facts normally distributed."""
+"""Share of familiar scans beyond a limit, if the facts are normally distributed."""
 
 SMALLEST_DISTANCE = 0.08
-"""Smaller distances between two scans' intensities never warn, however tight the cohort, standard deviations."""
+"""Smallest distance between intensities that can warn, even in a tight cohort, standard deviations."""
 
 FEWEST_SCANS = 3
-"""Scans from which limits can be drawn."""
+"""Smallest number of healthy scans that give limits."""
 
-LIMITED = {
-    "length_mm": ("its brain mask is {value:.0f} mm long from front to back", 0.2),
-    "width_mm": ("its brain mask is {value:.0f} mm wide", 0.2),
-    "height_mm": ("its brain mask is {value:.0f} mm high", 0.2),
-    "slice_spacing_mm": ("its slices are {value:.2f} mm apart", 0.4),
-    # The median, which a lesion hardly moves.
-    "residual": ("the model reconstructs it with a typical error of {value:.2f} standard deviations", 0.2),
+LIMITS = {
+    "length_mm": ("length of the brain mask from front to back {} mm", 0, 0.2),
+    "width_mm": ("width of the brain mask {} mm", 0, 0.2),
+    "height_mm": ("height of the brain mask {} mm", 0, 0.2),
+    "slice_spacing_mm": ("distance between slices {} mm", 2, 0.4),
+    "residual": ("typical reconstruction error {} standard deviations", 2, 0.2),
 }
-"""What is said of each fact beyond its limits, and the smallest distance of these from the mean, as a share of it."""
+"""Words for each fact beyond its limits, its decimals, and the smallest margin of the limits as a share of the mean."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a scan is like.
+    """The properties of a scan that are compared with healthy scans.
 
     Attributes:
         width_mm, length_mm, height_mm: sides of the brain mask's bounding box.
-        slice_spacing_mm: from slice to slice.
-        residual: median of `rec` in the brain, standard deviations.
+        slice_spacing_mm: distance from slice to slice.
+        residual: median of `rec` in the brain, which a lesion hardly moves, standard deviations.
         intensities: the quantiles of each channel inside the brain.
     """
 
@@ -74,7 +73,7 @@ def facts_of(item: Item, scores: ScanScores, settings: Mapping[str, Any]) -> Fac
     axis = settings["slice_axis"]
     images, masks = (volume_to_slices(item[key].as_tensor(), axis) for key in ("image", "mask"))
     share = masks.mean((1, 2, 3))
-    # The slices that the model would have learned from; where the scan has none of these, its fullest.
+    # The slices that training would have selected; if the scan has none of them, its slice with the most brain.
     enough = min(settings["minimum_brain_share"], float(share.max()))
     inside = masks[share >= enough][:, 0] > 0.5
     channels = images[share >= enough].movedim(1, 0)
@@ -90,13 +89,13 @@ def facts_of(item: Item, scores: ScanScores, settings: Mapping[str, Any]) -> Fac
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What healthy scans are like, for a check of the next one.
+    """The limits that healthy scans set for the facts of another scan.
 
     Attributes:
-        scans: number of healthy scans; with fewer than three nothing is checked.
-        limits: for each fact the lowest and highest value expected.
+        scans: number of healthy scans; nothing is checked with fewer than three.
+        limits: the lowest and highest expected value of each fact.
         intensities: the mean quantiles of each channel.
-        distance: largest distance of a scan's quantiles from these that is expected, in standard deviations.
+        distance: the largest expected distance of a scan's quantiles from these, standard deviations.
     """
 
     scans: int = 0
@@ -106,47 +105,54 @@ class Familiarity:
 
     @classmethod
     def of(cls, facts: Sequence[Facts]) -> "Familiarity":
-        """Return what scans with these facts are like."""
+        """Return the limits from the facts of healthy scans."""
         if len(facts) < FEWEST_SCANS:
             return cls(len(facts))
         limits = {}
-        for name, (_, floor) in LIMITED.items():
+        for name, (_, _, floor) in LIMITS.items():
             values = np.asarray([getattr(fact, name) for fact in facts])
             margin = _margin(values, floor * float(values.mean()))
             limits[name] = (float(values.mean()) - margin, float(values.mean()) + margin)
         quantiles = np.asarray([fact.intensities for fact in facts])
         total = quantiles.sum(0)
-        # Each scan against the mean of the others, as a new scan is.
+        # Each scan is compared with the mean of the others, like a new scan.
         distances = np.asarray([_distance(q, (total - q) / (len(facts) - 1)) for q in quantiles])
         distance = float(distances.mean()) + _margin(distances, SMALLEST_DISTANCE)
         return cls(len(facts), limits, (total / len(facts)).tolist(), distance)
 
     def warnings_of(self, facts: Facts) -> list[str]:
-        """Return one warning that names all that is unlike the healthy scans, or none."""
+        """Return one warning that names all differences from the healthy scans, or none."""
         if self.scans < FEWEST_SCANS:
             return []
-        unlike = []
-        for name, (words, _) in LIMITED.items():
+        differences = []
+        for name, (words, decimals, _) in LIMITS.items():
             low, high = self.limits[name]
-            low = -np.inf if name == "residual" else low  # better than healthy scans is no reason to warn
+            low = -np.inf if name == "residual" else low  # a small error is no reason to warn
             value = getattr(facts, name)
             if not low <= value <= high:
-                bounds = f"at most {high:.3g}" if low < 0 else f"{low:.3g} to {high:.3g}"
-                unlike.append(f"{words.format(value=value)} ({bounds} expected)")
+                limits = [low, high] if low >= 0 else [high]
+                shown, *bounds = _with_same_decimals(decimals, value, *limits)
+                differences.append(f"{words.format(shown)} (limit{'s' * (low >= 0)} {' to '.join(bounds)})")
         distance = _distance(np.asarray(facts.intensities), np.asarray(self.intensities))
         if distance > self.distance:
-            bounds = f"{distance:.2f} away, at most {self.distance:.2f} expected"
-            unlike.append(f"its intensities are distributed otherwise ({bounds})")
-        if not unlike:
+            shown, limit = _with_same_decimals(2, distance, self.distance)
+            differences.append(f"grey-level distribution (distance {shown}, limit {limit})")
+        if not differences:
             return []
         return [
-            f"unlike the {self.scans} healthy scans that the model was compared with: {'; '.join(unlike)}. Check the "
-            "sequence, the orientation and whether the skull was stripped as theirs; else its maps may mean nothing"
+            f"this scan differs from the {self.scans} healthy reference scans: {'; '.join(differences)}. Check the "
+            "sequence, orientation and skull stripping; otherwise the maps may be meaningless"
         ]
 
 
+def _with_same_decimals(decimals: int, value: float, *limits: float) -> list[str]:
+    """Return a value and its limits as text with equal decimals, enough of them that the value never equals a limit."""
+    shown, *bounds = (f"{number:.{decimals}f}" for number in (value, *limits))
+    return _with_same_decimals(decimals + 1, value, *limits) if shown in bounds and decimals < 9 else [shown, *bounds]
+
+
 def _margin(values: np.ndarray, smallest: float) -> float:
-    """Return half the width of the prediction interval for one more value, at least `smallest`."""
+    """Return half the width of the prediction interval for one more value, and at least `smallest`."""
     number = len(values)
     return max(float(t.ppf(1 - ALPHA / 2, number - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / number)), smallest)
 

@@ -1,4 +1,4 @@
-"""Findings: what of a map is beyond the healthy scans, where, and how much."""
+"""Findings: the parts of a map that score higher than healthy scans, their places and volumes."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,12 +10,12 @@ from pipeline.nifti import voxel_ml
 from pipeline.scoring.calibration import Calibration
 
 CONNECTIVITY = np.ones((3, 3, 3), bool)
-"""Voxels that share a corner are connected."""
+"""Neighbourhood of a voxel: voxels that share a corner are connected."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a map says once it is calibrated, on the scan's grid.
+    """The calibrated result of a map, on the scan's grid.
 
     Attributes:
         surprise: (X, Y, Z) in float32, 0 outside the mask.
@@ -23,7 +23,7 @@ class Findings:
         anomaly_ml: their volume, ml.
         clusters: their connected parts; voxels that share a corner are connected.
         largest_cluster_ml: volume of the largest, ml.
-        largest_cluster_ras_mm: its centre, "x y z" in mm to the right, front and top; empty where there is none.
+        largest_cluster_ras_mm: its centre, "x y z" in mm to the right, front and top; empty if there is no cluster.
         max_surprise: the highest surprise.
     """
 
@@ -36,7 +36,7 @@ class Findings:
     max_surprise: float
 
     def summary(self) -> dict[str, Any]:
-        """Return what a table says of them: all but the maps."""
+        """Return the values for a table: all fields but the maps."""
         return {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -57,12 +57,12 @@ def find_anomalies(
     Args:
         recommended: the score (X, Y, Z).
         mask: the brain, boolean (X, Y, Z).
-        affine: from voxels to mm, (4, 4).
-        calibration: of healthy scans.
+        affine: affine from voxels to mm, (4, 4).
+        calibration: the calibration on healthy scans.
         fpr: share of a healthy brain's voxels that may be marked.
         minimum_cluster_ml: smaller connected parts are dropped, ml.
     """
-    box = ndimage.find_objects(mask.view(np.uint8))[0]  # what is outside of it takes time only
+    box = ndimage.find_objects(mask.view(np.uint8))[0]  # the space outside the brain only costs time
     surprise, anomalies = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint8)
     surprise[mask] = calibration.surprise(recommended[mask])
     marked = mask[box] & (recommended[box] >= calibration.threshold(fpr))

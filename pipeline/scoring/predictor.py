@@ -1,4 +1,4 @@
-"""The one path of a scan: read, scored, held against the calibration. Whatever wants a scan's maps goes this way.
+"""The one path of a scan: it is read, scored and compared with the calibration. All maps of a scan are made here.
 
 predictor = open_predictor(RUN)
 prediction = predictor(predictor.read(case))
@@ -25,14 +25,14 @@ from pipeline.scoring.scan_scores import ScanScores
 
 @dataclass(frozen=True)
 class Prediction:
-    """All that a model says of a scan, on the scan's own grid.
+    """The complete result of a model for a scan, on the scan's own grid.
 
     Attributes:
         source: the scan (X, Y, Z), channel 0.
         scores: its scores.
-        facts: what the scan is like, beside which the next ones are checked.
-        findings: what of it is beyond healthy scans, None without calibration.
-        warnings: what is odd about the scan, each a sentence.
+        facts: its properties for the familiarity check.
+        findings: the parts that score higher than healthy scans, None without calibration.
+        warnings: warnings about the scan, each a sentence.
     """
 
     source: nib.nifti1.Nifti1Image
@@ -54,14 +54,14 @@ class Predictor:
 
     Args:
         model: the trained model.
-        read: how a case is read and preprocessed.
-        inferer: how the slices of a scan are scored.
-        calibration: of the model; None if it has none: then there are no surprise and no anomalies.
+        read: the transform that reads and preprocesses a case.
+        inferer: the inferer that scores the slices of a scan.
+        calibration: the model's calibration; without one there are no surprise and no anomalies.
         fpr: share of a healthy brain's voxels that `anomalies` may mark.
         minimum_cluster_ml: smaller connected anomalies are dropped, ml.
 
     Raises:
-        UsageError: if `fpr` is no share.
+        UsageError: if `fpr` is not between 0 and 1.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class Predictor:
 
     @property
     def threshold(self) -> float | None:
-        """The lowest score of `recommended` that is an anomaly, None without calibration."""
+        """The lowest value of `recommended` that is an anomaly, None without calibration."""
         return self.calibration.threshold(self.fpr) if self.calibration is not None else None
 
     def __call__(self, item: Item) -> Prediction:
-        """Return the prediction of a scan, given what `read` made of its case.
+        """Return the prediction of a scan, given the item that `read` returned for its case.
 
         Raises:
             ScanError: if the scan cannot be used.
@@ -106,7 +106,8 @@ class Predictor:
                 self.fpr,
                 self.minimum_cluster_ml,
             )
-        warnings = (*unlike, *item["scan_warnings"], *scores.warnings)
+        # A missing mask, say, is the cause of an unlikely size, so it is named first.
+        warnings = (*item["scan_warnings"], *scores.warnings, *unlike)
         return Prediction(source, scores, facts, findings, warnings)
 
 
@@ -117,8 +118,8 @@ def open_predictor(
 
     Args:
         run: the directory that training wrote.
-        device: where to compute; the GPU if there is one when None.
-        fpr: share of a healthy brain's voxels that `anomalies` may mark; the configuration's own when None.
+        device: where to compute; if None, the GPU if there is one.
+        fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the configuration's own.
         calibrated: whether the run's calibration is used.
 
     Raises:

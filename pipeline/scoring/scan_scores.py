@@ -1,4 +1,4 @@
-"""The scores of one scan on its own grid, as a value."""
+"""The scores of one scan, on its own grid."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 MAPS = ("combined", "rec", "kl", "recommended")
-"""The four scores."""
+"""Names of the four scores."""
 
 
 @dataclass(frozen=True)
 class ScanScores:
-    """All that the model says of a scan, on the scan's own grid.
+    """The scores of a scan, on the scan's own grid.
 
     Attributes:
         maps: the four scores, each (X, Y, Z) in float32, 0 outside the mask.
@@ -19,8 +19,8 @@ class ScanScores:
         mask: the brain, boolean (X, Y, Z).
         slices: a row for each slice with brain.
         slice_axis: "axial", "coronal" or "sagittal".
-        scan_axis: the scan's own axis that these slices are counted along, 0 to 2.
-        warnings: what is odd about the scan.
+        scan_axis: the scan's own axis along which these slices are counted, 0 to 2.
+        warnings: warnings about the scan, each a sentence.
     """
 
     maps: dict[str, np.ndarray]

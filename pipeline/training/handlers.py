@@ -1,4 +1,4 @@
-"""The handlers of the training engine: what a run leaves behind, when it stops, how it is taken up again."""
+"""The handlers of the training engine: the files of a run, early stopping, and resuming."""
 
 import logging
 import time
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsTable:
-    """Write a row an epoch to metrics.csv: the terms of equation (1), those of the last validation, and seconds.
+    """Write one row per epoch to metrics.csv: the terms of equation (1), those of a validation, and seconds.
 
     Args:
-        path: the file; rows of epochs that a resumed run repeats are replaced.
+        path: the file; a resumed run replaces the rows of the epochs that it repeats.
         evaluator: the evaluator of the held-out scans.
     """
 
@@ -57,10 +57,10 @@ class MetricsTable:
 
 
 class EarlyStop:
-    """Stop after `patience` validations without a lower loss; never with a patience of 0.
+    """Stop after `patience` validations without a lower loss; a patience of 0 never stops.
 
     Args:
-        patience: validations.
+        patience: number of validations.
         evaluator: the evaluator of the held-out scans.
     """
 
@@ -77,15 +77,15 @@ class EarlyStop:
 
 
 class Checkpoints:
-    """Save network, optimiser and epoch every so many epochs, atomically, and the weights at the end.
+    """Save network, optimiser and epoch at regular intervals, atomically, and the weights at the end.
 
     Args:
-        folder: where the checkpoints are; the newest two are kept.
-        model_file: where the weights of the last epoch are written.
-        objective, optimizer: what is saved.
+        folder: the folder of the checkpoints; the newest two are kept.
+        model_file: the file of the weights of the last epoch.
+        objective, optimizer: the objects to save.
         interval: epochs between two checkpoints.
         values: by key of the configuration; those that are fixed at training are written beside the weights.
-        early_stop: whose patience is saved too.
+        early_stop: the early stopping, whose count of validations is saved too.
     """
 
     def __init__(
@@ -126,12 +126,12 @@ class Checkpoints:
 
     @idist.one_rank_only(with_barrier=True)
     def _finish(self, trainer: Engine) -> None:
-        """Write the settings first: where the weights are, training has ended."""
+        """Write the settings, then the weights: the weights' presence marks a finished training."""
         write_json(self.model_file.with_suffix(".json"), self.settings)
         save_weights(self.objective.network, self.model_file)
 
     def resume(self, trainer: Any) -> int:
-        """Load the newest checkpoint that is whole, and return its epoch; 0 where there is none."""
+        """Load the newest undamaged checkpoint and return its epoch, 0 if there is none."""
 
         def epoch_of(file: Path) -> int:
             return int(file.stem.rpartition("_")[2])
@@ -139,8 +139,8 @@ class Checkpoints:
         for file in sorted(self.folder.glob("checkpoint_*.pt"), key=epoch_of, reverse=True):
             try:
                 checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-            except Exception:  # whatever a damaged file makes the unpickler raise
-                logger.warning("%s is damaged; the checkpoint before it is taken", file)
+            except Exception:  # a damaged file can make the unpickler raise any exception
+                logger.warning("%s is damaged; the previous checkpoint is used", file)
                 continue
             max_epochs = trainer.state.max_epochs
             checkpoint["trainer"]["max_epochs"] = max(max_epochs, epoch_of(file))
@@ -150,12 +150,12 @@ class Checkpoints:
 
 
 class TrainedOn:
-    """Write what a model is trained on, without naming a scan: for whoever is handed the model.
+    """Describe the training data in a JSON file for users of the model, without naming a scan.
 
     Args:
         file: the JSON file.
         training, validation: the slices of both splits.
-        modality: of the scans.
+        modality: the modality of the scans.
     """
 
     def __init__(self, file: str | Path, training: Slices, validation: Slices, modality: str) -> None:
@@ -178,9 +178,9 @@ class BestModel:
     """Keep the weights of the lowest validation loss.
 
     Args:
-        file: where they are written.
-        objective: whose network is saved.
-        metrics: metrics.csv, which tells a resumed run the lowest loss so far.
+        file: the file of the weights.
+        objective: the objective whose network is saved.
+        metrics: metrics.csv, from which a resumed run reads the lowest loss so far.
     """
 
     def __init__(self, file: str | Path, objective: CEVAEObjective, metrics: str | Path) -> None:
@@ -201,7 +201,7 @@ class BestModel:
 
 
 def save_weights(network: torch.nn.Module, file: Path) -> None:
-    """Write a network's weights to a file, aside first."""
+    """Write a network's weights to a file, which is never half-written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(file) as partial:
         torch.save(network.state_dict(), partial)

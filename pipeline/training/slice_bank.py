@@ -1,4 +1,4 @@
-"""The slice bank: each scan is preprocessed once into a file of slices, and training reads batches of them."""
+"""The slice bank: each scan is preprocessed once into a file of slices, from which training reads batches."""
 
 import hashlib
 import inspect
@@ -27,18 +27,18 @@ logger = logging.getLogger(__name__)
 Batch = dict[str, Any]
 
 POOL_FROM_BYTES = 100_000_000
-"""Compressed input from which starting processes, some 5 s each for their imports, is worth it."""
+"""Start worker processes only above this many compressed bytes (each costs about 5 s of imports)."""
 
 
 class Slices(Dataset):
-    """Slices in files `.npy` of stacks (S, C + 1, N, N) in float16: the image's channels, then the mask.
+    """Slices in `.npy` files of stacks (S, C + 1, N, N) in float16: the image's channels, then the mask.
 
-    The files are mapped, not read: memory does not grow with their number. On a GPU all slices are kept on it where
-    they fit.
+    The files are mapped, not read, so memory does not grow with their number. If the device is a GPU and all slices
+    fit, they stay on it.
 
     Args:
-        files: the stacks; empty ones are passed over.
-        device: where batches are wanted.
+        files: the stacks; empty ones are skipped.
+        device: the device of the batches.
     """
 
     def __init__(self, files: Sequence[Path], device: torch.device | str = "cpu") -> None:
@@ -49,7 +49,7 @@ class Slices(Dataset):
 
     @property
     def megabytes(self) -> float:
-        """Size of the stacks."""
+        """Size of the stacks, MB."""
         return sum(stack.nbytes for stack in self.stacks) / 1e6
 
     @property
@@ -59,7 +59,7 @@ class Slices(Dataset):
         return [float(min(image.min() for image in images)), float(max(image.max() for image in images))]
 
     def _on(self, device: torch.device) -> torch.Tensor | None:
-        """Return all slices on a GPU, None where there is none or they would take more than half of its free memory."""
+        """Return all slices on the GPU, None without a GPU or if they need more than half of its free memory."""
         if device.type != "cuda" or not self.stacks:
             return None
         if self.megabytes * 1e6 > torch.cuda.mem_get_info(device)[0] / 2:
@@ -90,19 +90,19 @@ class Slices(Dataset):
 class SliceBank(Slices):
     """The healthy slices of a cohort: `image` (n, C, N, N) and `mask` (n, 1, N, N).
 
-    Each scan has one file in `folder`, named by the contents of its scan, mask and label and by the preprocessing, and
-    renamed into place when complete: what is there is never stale and never partial, whoever made it.
+    Each scan has one file in `folder`. Its name is a hash of the contents of scan, mask and label and of the
+    preprocessing, and it gets this name when it is complete. So an existing file is never outdated and never partial.
 
     Args:
         data: entries of a datalist.
-        transform: from an entry's item to slices `image` (S, C, N, N) and `mask` (S, 1, N, N).
-        folder: where the files are kept.
-        title: what the cohort is called in messages.
-        workers: processes that preprocess; all processors when None.
-        device: where batches are wanted.
+        transform: the transform from an entry's item to slices `image` (S, C, N, N) and `mask` (S, 1, N, N).
+        folder: the folder of the files.
+        title: the name of the cohort in messages.
+        workers: number of processes that preprocess; one for each processor when None.
+        device: the device of the batches.
 
     Raises:
-        UsageError: where no scan gives a slice, or the disk is full.
+        UsageError: if no scan gives a slice, or if the disk is full.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class SliceBank(Slices):
         super().__init__([file for _, file in jobs if file.exists()], device)
         if data and not self.stacks:
             first = next(iter(self.failed.items()), None)
-            why = f"; {first[0]}: {first[1]}" if first else ": all have annotations or too little brain"
+            why = f"; {first[0]}: {first[1]}" if first else ": all slices have annotations or too little brain"
             raise UsageError(f"no slice to learn from in the {len(data)} {title} scans{why}")
         numbers = f"{len(self.stacks)} scans, {len(self)} slices, {self.megabytes:.0f} MB"
         logger.info("%s: %s in %s", title, numbers, folder)
 
     def _build(self, jobs: Sequence[tuple[Entry, Path]], title: str, workers: int | None) -> None:
-        """Preprocess the scans of `jobs`, and name those that cannot be used."""
+        """Preprocess the scans of `jobs`, and warn of those that cannot be used."""
         if not jobs:
             return
         first, *arguments = [(entry, self.transform, file) for entry, file in jobs]
@@ -144,7 +144,7 @@ class SliceBank(Slices):
             reasons += tqdm(map(_write_slices, arguments), **progress)
         else:
             spawn = multiprocessing.get_context("spawn")
-            # A thread each: more would stand in each other's way.
+            # One thread for each process: more would compete for the processors.
             with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
                 reasons += tqdm(pool.map(_write_slices, arguments), **progress)
         for (entry, _), reason in zip(jobs, reasons, strict=True):
@@ -155,9 +155,9 @@ class SliceBank(Slices):
 
 
 def fingerprint_of(thing: Any) -> str:
-    """Return a text that changes with the code and the parameters of a transform, and with nothing else.
+    """Return a text that depends only on the code and the parameters of a transform.
 
-    Pickles will not do: those of MONAI's loader differ from process to process and after a call.
+    Pickles do not work: those of MONAI's loader differ between processes and after a call.
     """
     if isinstance(thing, (list, tuple)):
         return f"[{','.join(map(fingerprint_of, thing))}]"
@@ -175,7 +175,7 @@ def fingerprint_of(thing: Any) -> str:
 
 
 def _content_key(entry: Entry, fingerprint: str) -> str:
-    """Return the name of a scan's file in the bank: a hash of all that its slices depend on."""
+    """Return the name of a scan's file in the bank: a hash of everything that its slices depend on."""
     digest = hashlib.sha256(fingerprint.encode())
     for key, file in (*(("image", image) for image in entry.images), ("mask", entry.mask), ("label", entry.label)):
         if file is not None:
@@ -184,7 +184,7 @@ def _content_key(entry: Entry, fingerprint: str) -> str:
 
 
 def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path]) -> str | None:
-    """Preprocess one scan into its file; return why that is not possible, or None."""
+    """Preprocess one scan into its file; return the reason if this fails, else None."""
     entry, transform, file = arguments
     try:
         check_scan(entry)
@@ -196,12 +196,12 @@ def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path]) -> str 
         with written_aside(file) as partial:
             np.save(partial, stack)
     except OSError as error:
-        raise UsageError(f"{file.parent}: the slices cannot be kept there; {reason_of(error)}") from error
+        raise UsageError(f"{file.parent}: the slices cannot be written there; {reason_of(error)}") from error
     return None
 
 
 def _announce(file: Path, scans: int, title: str) -> None:
-    """Say how much disk the scans will take, if each takes what the first one did in `file`."""
+    """Log how much disk space the scans need if each needs as much as the first one, in `file`."""
     if file.exists():
         needed, free = (size / 1e6 for size in (scans * file.stat().st_size, disk_usage(file.parent).free))
         level = logging.WARNING if needed > free else logging.INFO
@@ -210,14 +210,14 @@ def _announce(file: Path, scans: int, title: str) -> None:
 
 
 class BatchLoader:
-    """Batches of a slice bank, gathered at once; shuffled by a seed and the epoch alone, so that a run can be repeated.
+    """Batches of a slice bank. Their order depends only on a seed and the epoch, so a run can be repeated.
 
-    Of several processes each gets its share of a batch. `number` is the size of the whole.
+    If there are several processes, each gets its share of a batch. `number` is the size of the whole batch.
 
     Args:
         dataset: the slices.
-        batch_size: slices of a batch; the last one of an epoch may be smaller.
-        shuffle: whether each epoch has an order of its own.
+        batch_size: number of slices in a batch; the last batch of an epoch may be smaller.
+        shuffle: whether each epoch has its own order.
         seed: the seed of that order.
     """
 

@@ -1,4 +1,4 @@
-"""The training engine of the ceVAE on MONAI's, and the handlers that it needs beside MONAI's own."""
+"""The training engine of the ceVAE, built on MONAI's engine."""
 
 import logging
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ from transforms import RandNoised
 logger = logging.getLogger(__name__)
 
 Output = tuple[torch.Tensor, int]
-"""The sums of the terms of equation (1) over a batch, (4,), and the number of its slices."""
+"""Sums of the terms of equation (1) over a batch, (4,), and the number of its slices."""
 
 
 def seed_of(seed: int, epoch: int, rank: int = 0) -> int:
-    """Return the seed of one epoch in one process, so that it does not depend on where a run was taken up again."""
+    """Return the seed of one epoch in one process: a resumed run draws the same numbers as an uninterrupted one."""
     return (seed * 1_000_003 + epoch + rank * 7_919_000_027) % 2**32
 
 
 class CEVAETrainer(Trainer):
-    """Minimise equation (1): a batch of healthy slices, augmented; the same with CE noise; one step of the optimiser.
+    """Minimise equation (1): augment a batch of healthy slices, add CE noise to a copy, take one optimiser step.
 
     Args:
         device: where to train.
@@ -40,8 +40,8 @@ class CEVAETrainer(Trainer):
         optimizer: its optimiser.
         augmentation: dictionary transform of whole batches.
         noise: dictionary transform that makes x~ of x.
-        inferer: how the objective is called.
-        seed: seeds order, augmentation, noise and the sampling of z, anew for each epoch.
+        inferer: the inferer that calls the objective.
+        seed: the seed of order, augmentation, noise and the sampling of z; each epoch gets its own seed from it.
         train_handlers: handlers with `attach`.
     """
 
@@ -61,7 +61,7 @@ class CEVAETrainer(Trainer):
         super().__init__(device, max_epochs, train_data_loader, decollate=False)
         self.batches = train_data_loader
         self.objective = objective
-        # Gradients are averaged over the processes of torchrun, where there are several.
+        # Gradients are averaged over the processes of torchrun if there are several.
         self.shared = DistributedDataParallel(objective) if idist.get_world_size() > 1 else objective
         self.optimizer = optimizer
         self.augmentation = augmentation
@@ -89,7 +89,7 @@ class CEVAETrainer(Trainer):
         x, x_noisy = batch["image"], self.noise(batch)["image"]
         terms: Terms = self.inferer(x, self.shared, x_noisy)
         self.optimizer.zero_grad(set_to_none=True)
-        # The mean over the whole batch, of which this process may have a part.
+        # The mean is taken over the whole batch; this process may have only a part of it.
         (terms.loss.sum() * (idist.get_world_size() / number)).backward()
         self.optimizer.step()
         return torch.stack(terms).detach().sum(1), len(x)
@@ -104,9 +104,9 @@ _BAR = "{desc}: {n_fmt}/{total_fmt} epochs {percentage:3.0f}%|{bar}| {elapsed}<{
 
 
 class CEVAEEvaluator(Evaluator):
-    """Equation (1) on held-out healthy slices, without augmentation, each time with the same noise and the same z.
+    """Evaluate equation (1) on held-out healthy slices, without augmentation, with the same noise and z each time.
 
-    Args: as those of `CEVAETrainer`.
+    The arguments are those of `CEVAETrainer`.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class CEVAEEvaluator(Evaluator):
         self._register_handlers(val_handlers)
 
     def run(self, global_epoch: int = 1) -> None:
-        """Evaluate once. The trainer seeds each of its epochs anew, so what is drawn here does not change it."""
+        """Evaluate once. The trainer sets a seed for each of its epochs, so the evaluation does not change training."""
         torch.manual_seed(self.seed)
         self.noise.set_random_state(self.seed)
         self.objective.eval()
@@ -145,7 +145,7 @@ class CEVAEEvaluator(Evaluator):
 class EpochMeans:
     """Keep the mean over an epoch's slices of each term of equation (1) in `engine.state.metrics`.
 
-    The sums stay on the device until the epoch's end: reading them earlier would make every step wait for it.
+    The sums stay on the device until the end of the epoch, because reading them makes a step wait for the device.
     """
 
     def attach(self, engine: Engine) -> None:
@@ -169,4 +169,6 @@ class EpochMeans:
         means = dict(zip(Terms._fields, (sums / number).tolist(), strict=True))
         engine.state.metrics.update(means)
         if not torch.isfinite(torch.tensor(list(means.values()))).all():
-            raise UsageError("the loss is no longer finite: lower learning_rate, or look for wild values in the scans")
+            raise UsageError(
+                "the loss is no longer finite; lower learning_rate, or look for extreme values in the training scans"
+            )

@@ -27,7 +27,7 @@ def test_paths_are_relative_to_the_datalist(tmp_path: Path, monkeypatch: pytest.
 
 def test_missing_files_are_counted_and_named(tmp_path: Path) -> None:
     file = write(tmp_path, {"training": [{"image": "a.nii.gz", "mask": "gone.nii.gz"}, {"image": "lost.nii.gz"}]})
-    with pytest.raises(UsageError, match=r"2 of its files are not there, the first is .*gone.nii.gz"):
+    with pytest.raises(UsageError, match=r"2 of its files do not exist; the first is .*gone.nii.gz"):
         read_datalist(file)
     assert len(read_datalist(file, must_exist=False)["training"]) == 2
 
@@ -42,7 +42,7 @@ def test_another_form_is_refused(tmp_path: Path, content: Any, message: str) -> 
 
 def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "datalist.json").write_text("{")
-    with pytest.raises(UsageError, match="no JSON"):
+    with pytest.raises(UsageError, match="not valid JSON"):
         read_datalist(tmp_path / "datalist.json")
 
 

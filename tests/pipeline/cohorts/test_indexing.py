@@ -248,7 +248,8 @@ def test_of_several_scans_of_a_case_the_plainest_is_taken(tmp_path: Path, caplog
     splits = index_cohort(tmp_path, "bids", tmp_path / "d.json")
     assert splits == {"test": [{"image": "sub-1/anat/sub-1_T2w.nii.gz"}]}
     assert caplog.messages == [
-        "sub-1: sub-1/anat/sub-1_T2w is taken, and not sub-1/anat/sub-1_acq-a_T2w, sub-1/anat/sub-1_run-2_T2w"
+        "sub-1: several scans fit; sub-1/anat/sub-1_T2w is used, not sub-1/anat/sub-1_acq-a_T2w, "
+        "sub-1/anat/sub-1_run-2_T2w"
     ]
 
 
@@ -372,11 +373,14 @@ def test_files_of_msd_without_the_volume_are_named(tmp_path: Path, caplog: pytes
         ({"image": ["*_T2.nii.gz"]}, r"needs \{case\}"),
         ({"image": ["{case}_T2.nii.gz"]}, r"looked for \{case\}_T2.nii"),
         ({"image": ["{case}_t2.nii.gz"], "modalities": ["t2"]}, "does not go with --modality"),
-        ({"label": "{case}_sgm.nii.gz"}, r"--label \{case\}_sgm.nii.gz: no file fits it for any of the 2 cases"),
-        ({"mask": "{case}_brain.nii.gz"}, "--mask .* no file fits it"),
+        (
+            {"label": "{case}_sgm.nii.gz"},
+            r"--label \{case\}_sgm.nii.gz: no file fits this pattern for any of the 2 cases",
+        ),
+        ({"mask": "{case}_brain.nii.gz"}, "--mask .* no file fits this pattern"),
         ({"label": "{case}_seg.nii.gz", "healthy": True}, "--label does not go with --healthy"),
-        ({"output": "HGG"}, "no datalist"),
-        ({"output": "notes.txt"}, "no datalist"),
+        ({"output": "HGG"}, "HGG: this file exists and is not a datalist"),
+        ({"output": "notes.txt"}, "notes.txt: this file exists and is not a datalist"),
         ({"output": "notes.txt/d.json"}, "cannot be written"),
     ],
 )

@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.cohorts import phantom
+from pipeline.cohorts import phantom, phantom_anatomy, phantom_lesions
 from pipeline.cohorts.phantom import make_phantom_cohort
 
 SPACING = 5.0
-LESIONS = {"tumour": phantom._add_tumour, "stroke": phantom._add_stroke, "spots": phantom._add_spots}
+LESIONS = {
+    "tumour": phantom_lesions.add_tumour,
+    "stroke": phantom_lesions.add_stroke,
+    "spots": phantom_lesions.add_spots,
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +37,8 @@ def entries(folder: Path) -> dict[str, list[dict[str, str]]]:
 
 
 @lru_cache(maxsize=20)
-def anatomy(seed: int) -> phantom._Anatomy:
-    return phantom._anatomy(np.random.default_rng(seed), *phantom._load_atlas(SPACING))
+def anatomy(seed: int) -> phantom_anatomy.Anatomy:
+    return phantom_anatomy.draw_anatomy(np.random.default_rng(seed), *phantom_anatomy.load_atlas(SPACING))
 
 
 @lru_cache(maxsize=3)

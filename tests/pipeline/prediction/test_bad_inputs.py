@@ -102,15 +102,15 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "beyond float32": (with_value(1e300), "1 voxel is not finite .* write them as 0 first"),
     "all zero": (scan(np.zeros_like(SCAN)), r"same value \(0\): the scan is empty; export or convert it again"),
     "constant": (scan(np.full_like(SCAN, 7)), r"same value \(7\): the scan is empty; export or convert it again"),
-    "a mask for a scan": (scan(MASK), "one grey level only inside the brain mask: it is a mask itself"),
-    "2D": (scan(np.ones((24, 24), np.int16)), "its shape is 24 x 24, not that of a volume; give a 3D scan"),
-    "several volumes": (scan(np.stack([SCAN] * 3, -1)), "it holds 3 volumes .* give one, split for example"),
+    "a mask for a scan": (scan(MASK), "only one grey level inside the brain mask: this file is probably a mask"),
+    "2D": (scan(np.ones((24, 24), np.int16)), "its shape is 24 x 24, which is not a volume; give a 3D scan"),
+    "several volumes": (scan(np.stack([SCAN] * 3, -1)), "holds 3 volumes .* give one of them, split off for example"),
     "five axes": (scan(SCAN[..., None, None]), "it has 5 axes .* give a 3D scan"),
     "RGB": (scan(RGB), "a colour image .* give the scan itself"),
-    "complex": (scan(SCAN.astype(np.complex64)), "complex values; give the magnitude"),
-    "a line": (scan(SCAN[:, :1, :1]), "its shape is 24 x 1 x 1, less than a slice of a head; give the whole scan"),
-    "5000 voxels": (scan(np.ones((5000, 8, 8), np.uint8)), "5000 x 8 x 8 voxels, not those of a head; convert it"),
-    "memory bomb": (header(dim=[3, 30000, 30000, 30000, 1, 1, 1, 1]), "30000 x 30000 x 30000 voxels, not those of a"),
+    "complex": (scan(SCAN.astype(np.complex64)), "its voxels are complex values; give the magnitude"),
+    "a line": (scan(SCAN[:, :1, :1]), "24 x 1 x 1, smaller than a slice of a head; give the whole scan"),
+    "5000 voxels": (scan(np.ones((5000, 8, 8), np.uint8)), "5000 x 8 x 8 voxels, too many for a head; convert it"),
+    "memory bomb": (header(dim=[3, 30000, 30000, 30000, 1, 1, 1, 1]), "30000 x 30000 x 30000 voxels, too many for a"),
     "more than the file holds": (header(dim=[3, 700, 700, 700, 1, 1, 1, 1]), "damaged or cut short; copy or"),
     "singular affine": (header(srow_x=[0, 0, 0, 0]), "affine is singular, .* convert it again"),
     "NaN in the affine": (header(srow_x=[np.nan, 0, 0, 0]), "affine is singular, .* convert it again"),
@@ -120,7 +120,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "mask of another shape": (masked(MASK[:-1]), "its mask m_.* has the shape 23 x 24 x 16, .* make it from this scan"),
     "mask on another grid": (masked(MASK, AFFINE * 1.1), "its mask m_.* lies on another grid; resample it"),
     "empty mask": (masked(0 * MASK), "the mask is empty; make it again from this scan"),
-    "mask of one grey level": (masked(1 - MASK), "one grey level only inside the brain mask: .* not of this scan"),
+    "mask of one grey level": (masked(1 - MASK), "one grey level inside the brain mask: .* belongs to another scan"),
     "missing channel": (missing_channel, "gone.nii.gz: the file is not there .*check the path"),
 }  # fmt: skip
 
@@ -181,4 +181,4 @@ def test_a_scan_without_its_mask_is_not_done_without_one(run: Path, tmp_path: Pa
     save_scan(tmp_path / "masks" / "a_bet.nii.gz", MASK)
     results = predict(run, [tmp_path / "scans"], tmp_path / "out", [tmp_path / "masks"], "cpu")
     assert [result.status for result in results] == ["done", "failed"]
-    assert "no brain mask for it" in find_cases([tmp_path / "scans"], [tmp_path / "masks"])[1].problem
+    assert "no brain mask for b" in find_cases([tmp_path / "scans"], [tmp_path / "masks"])[1].problem

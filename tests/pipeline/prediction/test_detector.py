@@ -117,7 +117,7 @@ def test_the_warnings_are_those_of_predict(
 
 def test_what_cannot_be_used_is_named(run: Path, tmp_path: Path) -> None:
     detector = AnomalyDetector(run, device="cpu")
-    with pytest.raises(ScanError, match="ndarray is no image"):
+    with pytest.raises(ScanError, match="ndarray is not an image"):
         detector(np.zeros((4, 4, 4)))  # type: ignore[arg-type]
     with pytest.raises(ScanError, match="2 dimensions"):
         detector(SimpleITK.Image(8, 8, SimpleITK.sitkFloat32))

@@ -217,7 +217,7 @@ def test_a_folder_that_prediction_did_not_make_is_never_removed(run: Path, tmp_p
     (study / "one" / "notes.txt").write_text("mine")
     (result,) = predict(run, [study / "one"], study, device="cpu", overwrite=True)
     assert result.status == "failed"
-    assert "not made by predict" in result.reason
+    assert "is not a result of predict" in result.reason
     assert (study / "one" / "one.nii.gz").exists()
     assert (study / "one" / "notes.txt").read_text() == "mine"
 
@@ -238,7 +238,7 @@ def test_too_many_channels_are_named(run: Path, scans: Path, tmp_path: Path) -> 
         json.dumps({"test": [{"image": [str(scans / "one.nii.gz"), str(scans / "one.nii.gz")]}]})
     )
     (result,) = predict(run, [tmp_path / "two.json"], tmp_path / "out", device="cpu")
-    assert "2 channels, but the model 1" in result.reason
+    assert "2 channels, but the model needs 1" in result.reason
 
 
 def test_a_corrupt_mask_is_named(run: Path, scans: Path, tmp_path: Path) -> None:

@@ -194,14 +194,14 @@ def test_masks_pair_by_position(tmp_path: Path) -> None:
 def test_a_scan_without_its_mask_is_a_problem_and_can_never_be_read_without_one(tmp_path: Path) -> None:
     touch(tmp_path / "scans" / "a.nii.gz", tmp_path / "scans" / "b.nii.gz", tmp_path / "masks" / "b_bet.nii.gz")
     first, second = find_cases([tmp_path / "scans"], [tmp_path / "masks"])
-    assert "no brain mask for it" in first.problem
+    assert "no brain mask for a in the --mask folder" in first.problem
     assert first.problem
     assert (second.problem, Path(str(second.entry.mask)).name) == ("", "b_bet.nii.gz")
 
 
 def test_a_folder_of_masks_that_fit_no_scan_is_wrong_usage(tmp_path: Path) -> None:
     touch(tmp_path / "scans" / "a.nii.gz", tmp_path / "masks" / "b.nii.gz")
-    with pytest.raises(UsageError, match=r"no scan has its mask there; a: .*must start with a"):
+    with pytest.raises(UsageError, match=r"no scan has a mask in this folder.* for a .*starts with a\)"):
         find_cases([tmp_path / "scans"], [tmp_path / "masks"])
     with pytest.raises(UsageError, match="folder of masks is the input folder"):
         find_cases([tmp_path / "scans"], [tmp_path / "scans"])

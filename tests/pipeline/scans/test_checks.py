@@ -100,7 +100,7 @@ def test_channels_on_different_grids_or_of_different_shapes_are_refused(tmp_path
         ScanError, match=r"its channel c.nii.gz has the shape 40 x 48 x 30, not the scan's 40 x 48 x 36"
     ):
         check_scan(Entry((str(first), str(third))))
-    with pytest.raises(ScanError, match="it has 1 channels, but the model 2"):
+    with pytest.raises(ScanError, match="it has 1 channels, but the model needs 2"):
         check_scan(Entry((str(first),)), channels=2)
 
 

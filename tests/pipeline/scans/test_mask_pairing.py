@@ -41,7 +41,7 @@ def test_a_longer_name_has_its_own_mask() -> None:
 def test_another_patients_mask_is_not_taken(other: str) -> None:
     found, problems = pair(["patient_02"], [other])
     assert not found
-    assert "no brain mask for it" in problems["patient_02"]
+    assert "no brain mask for patient_02 in the --mask folder" in problems["patient_02"]
     assert "patient_02" in problems["patient_02"]
 
 
@@ -54,7 +54,7 @@ def test_one_mask_does_not_serve_two_scans() -> None:
 def test_of_two_masks_that_fit_alike_none_is_taken() -> None:
     found, problems = pair(["s"], ["s_brain_mask", "s_bet_mask"])
     assert not found
-    assert "2 brain masks fit it" in problems["s"]
+    assert "2 brain masks fit s," in problems["s"]
 
 
 def test_a_mask_is_found_by_what_the_scan_is_called_on_another_system() -> None:

@@ -69,7 +69,7 @@ def test_training_ends_with_a_calibration_on_scans_it_did_not_learn_from(run: Pa
     content = json.loads(Run(run).calibration.read_text())
     datalist = json.loads(cohort.read_text())
     assert content["scans"] == len(datalist.get("validation", [])) or content["scans"] == 1
-    assert "their number, not that of their voxels" in content["note"]
+    assert "depends on their number, not on the number of voxels" in content["note"]
     assert "healthy" not in json.dumps({key: value for key, value in content.items() if key != "note"})  # no file names
 
 

@@ -1,4 +1,4 @@
-"""Familiarity: scans like the healthy ones pass, others are told with what is unlike."""
+"""Familiarity: scans like the healthy ones pass; a warning names the differences of the others."""
 
 from typing import Any
 
@@ -38,18 +38,27 @@ def test_a_scan_like_the_healthy_ones_passes(seed: int, scans: int) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"length_mm": 260.0}, "260 mm long"),
-        ({"width_mm": 70.0}, "70 mm wide"),
-        ({"height_mm": 40.0}, "40 mm high"),
-        ({"slice_spacing_mm": 6.0}, "6.00 mm apart"),
-        ({"residual": 0.9}, "typical error of 0.90"),
-        ({"intensities": [(-(np.linspace(-1.5, 1.5, 25) ** 3)).tolist()]}, "intensities are distributed otherwise"),
+        ({"length_mm": 260.0}, "length of the brain mask from front to back 260 mm"),
+        ({"width_mm": 70.0}, "width of the brain mask 70 mm"),
+        ({"height_mm": 40.0}, "height of the brain mask 40 mm"),
+        ({"slice_spacing_mm": 6.0}, "distance between slices 6.00 mm"),
+        ({"residual": 0.9}, "typical reconstruction error 0.90"),
+        ({"intensities": [(-(np.linspace(-1.5, 1.5, 25) ** 3)).tolist()]}, "grey-level distribution (distance "),
     ],
 )
 def test_what_is_unlike_is_named(change: dict[str, Any], words: str) -> None:
     (warning,) = familiarity(20).warnings_of(facts(np.random.default_rng(1), **change))
     assert words in warning
-    assert "unlike the 20 healthy scans" in warning
+    assert "differs from the 20 healthy reference scans" in warning
+
+
+def test_a_value_and_its_limit_have_the_same_digits_and_never_look_equal() -> None:
+    limits = dict.fromkeys(("length_mm", "width_mm", "height_mm", "slice_spacing_mm"), (0.0, 1000.0))
+    known = Familiarity(32, limits | {"residual": (-1.0, 0.509)}, facts(np.random.default_rng(0)).intensities)
+    (warning,) = known.warnings_of(facts(np.random.default_rng(0), residual=0.51))
+    assert "typical reconstruction error 0.510 standard deviations (limit 0.509)" in warning
+    (warning,) = known.warnings_of(facts(np.random.default_rng(0), width_mm=1000.2, residual=0.1))
+    assert "width of the brain mask 1000.2 mm (limits 0.0 to 1000.0)" in warning
 
 
 def test_a_better_reconstruction_than_that_of_healthy_scans_is_no_reason_to_warn() -> None:

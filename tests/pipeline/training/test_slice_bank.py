@@ -100,7 +100,7 @@ def test_a_full_disk_is_named(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(UsageError, match=r"bank: the slices cannot be kept there.*disk is full"):
+    with pytest.raises(UsageError, match=r"bank: the slices cannot be written there.*disk is full"):
         SliceBank(entries, transform, tmp_path / "bank")
     assert not list((tmp_path / "bank").iterdir())
 
