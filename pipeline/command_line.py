@@ -210,6 +210,10 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from pipeline.lean_imports import hidden
+
+    with hidden("ignite", "matplotlib", "tensorboard"):
+        import monai.bundle  # noqa: F401
     from pipeline.prediction import predict
 
     device = _checked_device(options.device)

@@ -146,7 +146,7 @@ def test_what_is_no_model_is_not_packed(tmp_path: Path) -> None:
 
 def test_one_version_everywhere() -> None:
     metadata = json.loads((BUNDLE / "configs" / "metadata.json").read_text())
-    newest = re.search(r"^## (\S+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\d\S*)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)  # not "Unreleased"
     assert newest is not None
     assert __version__ == metadata["version"] == newest[1] == next(iter(metadata["changelog"]))
 
