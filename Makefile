@@ -1,28 +1,40 @@
-# make demo, make test: the first thing each does is to make .venv, if it is not there yet.
+# The first target that needs it makes .venv and installs into it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo
 
-.PHONY: demo test lint format bench clean
+.PHONY: help demo test lint format bench docs clean
+.DEFAULT_GOAL := help
 
-demo: $(VENV)/.installed
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## phantoms, training, maps and figures in demo/
 	$(BIN)/python -m pipeline demo --output $(OUTPUT)
 
-test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-dev  ## the tests, on all processors
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev  ## style, types, spelling, and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/lint-imports
 
-format: $(VENV)/.installed-dev
+format: $(VENV)/.installed-dev  ## correct the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-dev  ## speed and memory, in benchmarks/results.json
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed-docs  ## the documentation as a site, in site/
+	$(BIN)/mkdocs build --strict
+
+clean:  ## remove .venv, the site and the caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache site build *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,5 +47,6 @@ $(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@ $(VENV)/.installed
 
-clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+$(VENV)/.installed-docs: requirements-docs.txt requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -r requirements-docs.txt
+	touch $@

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.version import __version__
+
 if TYPE_CHECKING:
     from pipeline.prediction.detector import AnomalyDetector
 
-__version__ = "0.1.0"
 __all__ = ["AnomalyDetector", "__version__"]
 
 

@@ -7,45 +7,36 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pipeline import __version__
 from pipeline.errors import UsageError
-
-PROGRAM = "python -m pipeline"
-INPUT = "scans (.nii, .nii.gz), DICOM series, folders of these, a BIDS tree, or a datalist"
-MASK = "brain masks: a folder (such as HD-BET's), or one for each scan in order; not needed if the skull is removed"
-FPR = (
-    "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.003, which is 4 ml of a brain "
-    "of 1300 ml; report.html gives the volume for the model's own healthy scans)"
-)
-RESEARCH_ONLY = "For research use only, not for diagnosis."
-SHARED: dict[str, dict[str, Any]] = {
-    "--model": {"required": True, "metavar": "RUN", "help": "folder that `train` wrote, or .zip that `pack` wrote"},
-    "--data": {"required": True, "metavar": "DATALIST", "help": "JSON file that lists the scans"},
-    "--split": {"default": "test", "metavar": "NAME", "help": "split of the datalist (default test)"},
-    "--config": {"default": "train", "metavar": "NAME|FILE", "help": "train (default), train_paper or a file"},
-    "--set": {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE", "help": "change settings"},
-    "--device": {"metavar": "D", "help": "cpu, cuda or cuda:1 (default: the GPU if there is one)"},
-}
-"""Options that several commands share."""
+from pipeline.options import PROGRAM, build_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 all done, 1 some scans failed, 2 wrong usage, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     # Threads that wait by spinning make torch 25 times slower if another program needs the same processors.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _quieten_libraries(options.verbose)
     try:
-        return int(options.run(options))
+        return COMMANDS[options.command](options)
     except UsageError as error:
-        if _is_first():
-            print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
+    except ModuleNotFoundError as error:
+        if options.verbose or (error.name or "").startswith("pipeline"):
+            raise
+        install = f"{Path(sys.executable).name} -m pip install -r requirements.txt"
+        return _refuse(f"the Python package `{error.name}` is not installed; install all packages with: {install}")
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue (train: with --resume)", file=sys.stderr)
         return 130
+
+
+def _refuse(message: str) -> int:
+    """Print an error on one line, and return the status of wrong usage."""
+    if _is_first():
+        print(f"error: {message}", file=sys.stderr)
+    return 2
 
 
 def _is_first() -> bool:
@@ -63,99 +54,6 @@ def _quieten_libraries(verbose: bool) -> None:
     if not verbose:
         warnings.simplefilter("ignore")
         os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the worker processes that preprocess
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        usage=f"{PROGRAM} [-h] [--version] COMMAND ...",
-        description="Find unusual places in brain MRI with a model that was trained on healthy scans only (ceVAE).\n"
-        + RESEARCH_ONLY,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    overview: list[str] = []
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, prog=PROGRAM, help=argparse.SUPPRESS)
-
-    def part(title: str) -> None:
-        overview.extend(["", f"{title}:"])
-
-    def command(name: str, run, summary: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
-        sub = commands.add_parser(name, description=f"{summary} {RESEARCH_ONLY}", allow_abbrev=False)
-        sub.set_defaults(run=run)
-        sub.add_argument("--verbose", action="store_true", help="print more detail, including tracebacks")
-        overview.append(f"  {name:<10}{summary}")
-        return sub
-
-    part("new scans")
-    predict = command("predict", _predict, "Write anomaly maps and a report of new scans.")
-    given = predict.add_argument_group("input")
-    _shared(given, "--model")
-    given.add_argument("--input", required=True, nargs="+", metavar="PATH", help=INPUT)
-    given.add_argument("--mask", nargs="+", default=[], metavar="PATH", help=MASK)
-    made = predict.add_argument_group("output")
-    made.add_argument("--output", required=True, metavar="DIR", help="folder for report.html and the maps of each scan")
-    made.add_argument("--fpr", type=float, metavar="F", help=FPR)
-    made.add_argument("--overwrite", action="store_true", help="recompute scans that already have results")
-    _shared(predict, "--device")
-
-    part("try it")
-    demo = command("demo", _demo, "Make phantoms, train, predict and evaluate: all steps, in minutes.")
-    demo.add_argument("--output", required=True, metavar="DIR", help="folder for all results")
-    _shared(demo, "--device")
-
-    phantom = command("phantom", _phantom, "Make a cohort of T2-like brain phantoms, some with lesions.")
-    phantom.add_argument("--output", required=True, metavar="DIR", help="folder for the cohort and its datalist.json")
-    phantom.add_argument("--healthy", required=True, type=int, metavar="N", help="phantoms without lesions")
-    phantom.add_argument("--lesioned", required=True, type=int, metavar="M", help="phantoms with lesions")
-    phantom.add_argument("--seed", type=int, default=0, metavar="S", help="another seed gives other brains (default 0)")
-
-    part("train your own model")
-    index = command("index", _index, "List the scans of a downloaded cohort in a datalist.")
-    index.add_argument("directory", metavar="DIR", help="folder of the cohort")
-    index.add_argument("--layout", required=True, help="folder, bids, brats2017, isles2015, hcp, ixi or msd")
-    index.add_argument("--output", required=True, metavar="DATALIST", help="JSON file to write; its other splits stay")
-    index.add_argument("--modality", nargs="+", default=[], metavar="M", help="sequence, or several as channels")
-    index.add_argument("--healthy", action="store_true", help="the scans are healthy: no labels, split training")
-    index.add_argument("--split", metavar="NAME", help="split to write (default test, or training with --healthy)")
-    patterns = index.add_argument_group("patterns of paths, instead of the layout's own")
-    patterns.add_argument("--image", nargs="+", default=[], metavar="PATTERN", help="scans, such as '{case}/t2'")
-    patterns.add_argument("--label", metavar="PATTERN", help="lesion labels, such as '{case}/lesion'")
-    patterns.add_argument("--mask", metavar="PATTERN", help="brain masks, such as '{case}/brain'")
-
-    train = command("train", _train, "Learn healthy anatomy from healthy scans.")
-    _shared(train, "--data")
-    train.add_argument("--output", required=True, metavar="RUN", help="folder for the model")
-    _shared(train, "--config", "--set")
-    train.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
-    train.add_argument("--seed", type=int, metavar="S", help="the same seed on the same machine gives the same weights")
-    _shared(train, "--device")
-
-    evaluate = command("evaluate", _evaluate, "Measure a model on scans with annotated lesions.")
-    _shared(evaluate, "--model", "--data", "--split")
-    evaluate.add_argument("--output", required=True, metavar="DIR", help="folder for evaluation.html and metrics.json")
-    _shared(evaluate, "--device")
-
-    compare = command("compare", _compare, "Train and evaluate VAE, ceVAE and CE over several seeds.")
-    _shared(compare, "--data")
-    compare.add_argument("--output", required=True, metavar="DIR", help="folder for runs, evaluations and comparison")
-    compare.add_argument("--lambdas", nargs="+", type=float, default=[0, 0.5, 1], metavar="L", help="default: 0 0.5 1")
-    compare.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds for each lambda (default 3)")
-    _shared(compare, "--split", "--config", "--set", "--device")
-
-    part("give a model to others")
-    pack = command("pack", _pack, "Put a model into one file that also runs without this program.")
-    pack.add_argument("--model", required=True, metavar="RUN", help="folder that `train` wrote")
-    pack.add_argument("--output", required=True, metavar="FILE.zip", help="file to write, a MONAI bundle")
-    evaluations = "folders that `evaluate` wrote, for the model card"
-    pack.add_argument("--evaluation", nargs="+", default=[], metavar="DIR", help=evaluations)
-    parser.epilog = "\n".join([*overview, "", f"Options of a command: {PROGRAM} COMMAND --help"])
-    return parser
-
-
-def _shared(parser: argparse._ActionsContainer, *names: str) -> None:
-    for name in names:
-        parser.add_argument(name, **SHARED[name])
 
 
 def _checked_device(name: str | None) -> str | None:
@@ -201,12 +99,12 @@ def _index(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from pipeline.model import Run
     from pipeline.training import train
 
     device = _checked_device(options.device)
     run = train(options.data, options.output, options.config, options.set, options.resume, options.seed, device)
-    left_out = run / "left_out.json"
-    return 1 if left_out.exists() and left_out.read_text(encoding="utf-8") != "{}" else 0
+    return 1 if Run(run).failures() else 0
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -251,3 +149,16 @@ def _pack(options: argparse.Namespace) -> int:
     file = pack(options.model, options.output, options.evaluation)
     print(f"{file} ({file.stat().st_size / 1e6:.1f} MB); next step: {PROGRAM} predict --model {file} ...")
     return 0
+
+
+COMMANDS = {
+    "predict": _predict,
+    "demo": _demo,
+    "phantom": _phantom,
+    "index": _index,
+    "train": _train,
+    "evaluate": _evaluate,
+    "compare": _compare,
+    "pack": _pack,
+}
+"""The commands by name."""

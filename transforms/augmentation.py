@@ -77,14 +77,17 @@ class RandSliceAffined(Randomizable, MapTransform):
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
     ) -> "RandSliceAffined":
+        """Seed the random choices of the next call."""
         super().set_random_state(seed, state)
         self.affine.set_random_state(seed, state)
         return self
 
     def randomize(self, data: Any) -> None:
+        """Draw the random choices of one call."""
         self.affine.randomize(data)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Apply the transform to the values of `keys`."""
         d = dict(data)
         first = self.first_key(d)
         self.randomize(as_batch(d[first]))
@@ -139,14 +142,17 @@ class RandIntensityd(Randomizable, MapTransform):
         self.intensity = RandIntensity(scale, shift)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> "RandIntensityd":
+        """Seed the random choices of the next call."""
         super().set_random_state(seed, state)
         self.intensity.set_random_state(seed, state)
         return self
 
     def randomize(self, data: Any) -> None:
+        """Draw the random choices of one call."""
         self.intensity.randomize(data)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Apply the transform to the values of `keys`."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.intensity(d[key], d.get(self.mask_key))

@@ -138,6 +138,7 @@ class BrainMaskd(MapTransform):
         self.brain_mask = BrainMask()
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Apply the transform to the values of `keys`."""
         d = dict(data)
         for key in self.key_iterator(d):
             image = d[key]

@@ -82,6 +82,7 @@ class NormalizeInMaskd(MapTransform):
         self.normalize = NormalizeInMask(method, percentiles, background)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Apply the transform to the values of `keys`."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.normalize(d[key], d[self.mask_key])

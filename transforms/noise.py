@@ -119,14 +119,17 @@ class RandNoised(Randomizable, MapTransform):
         self.mask_key = mask_key
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> "RandNoised":
+        """Seed the random choices of the next call."""
         super().set_random_state(seed, state)
         self.noise.set_random_state(seed, state)
         return self
 
     def randomize(self, data: Any) -> None:
+        """Draw the random choices of one call."""
         self.noise.randomize(data)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Apply the transform to the values of `keys`."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.noise(d[key], d.get(self.mask_key))

@@ -140,6 +140,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         self.resample = ResampleInPlane(size, field_of_view, slice_axis)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Apply the transform to the values of `keys`."""
         d = dict(data)
         mask = d[self.mask_key]
         centre = mask_centre(mask)
@@ -160,6 +161,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         return 1 - int(within.count_nonzero()) / int(inside.count_nonzero())
 
     def inverse(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Undo the transform on the values of `keys`."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.resample.inverse(d[key])

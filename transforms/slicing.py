@@ -64,6 +64,7 @@ class SelectHealthySlicesd(MapTransform):
         self.selector = SelectHealthySlices(slice_axis, minimum_brain_share)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Apply the transform to the values of `keys`."""
         d = dict(data)
         mask, label = d[self.mask_key], d.pop(self.label_key, None)
         for key in self.key_iterator(d):

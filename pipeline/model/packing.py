@@ -16,7 +16,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
 from pipeline.errors import UsageError, reason_of
 from pipeline.files import written_aside
 from pipeline.model.configuration import BUNDLE
@@ -24,6 +23,7 @@ from pipeline.model.evaluations import EvaluationSummary, read_evaluation
 from pipeline.model.model_card import model_card
 from pipeline.model.run import Run
 from pipeline.model.trained import load_model
+from pipeline.version import __version__
 
 FORMAT = 2
 """Format of the zip; increased on changes that an older program cannot read. Format 1 is read too (plain_values.py)."""

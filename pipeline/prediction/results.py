@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import __version__
 from pipeline.files import written_aside
+from pipeline.version import __version__
 
 RECORD = "case.json"
 """Name of the file that is written last into a case's folder, with the result and the hashes of its inputs."""

@@ -8,9 +8,9 @@ import monai
 import numpy as np
 import torch
 
-from pipeline import __version__
 from pipeline.files import write_json
 from pipeline.scoring import Predictor
+from pipeline.version import __version__
 
 
 @dataclass(frozen=True)
