@@ -15,7 +15,7 @@ import monai
 import numpy as np
 import torch
 
-from benchmarks import bank, memory, prediction, training
+from benchmarks import bank, memory, prediction, start, training
 
 
 def machine() -> dict[str, object]:
@@ -39,6 +39,7 @@ def main() -> None:
         "bank": bank.run,
         "prediction": prediction.run,
         "memory": memory.run,
+        "start": start.run,
     }
     chosen = sys.argv[1:] or list(parts)
     file = Path(__file__).with_name("results.json")

@@ -45,7 +45,8 @@ def compare(
         output: folder of the runs, their evaluations and the comparison.
         lambdas: weights of the CE branch.
         seeds: number of seeds, from 0 on.
-        config, settings: as those of `train`.
+        config: as that of `train`.
+        settings: as those of `train`.
         split: the split that is evaluated.
         device: where to compute; the GPU where there is one when None.
 

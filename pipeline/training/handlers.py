@@ -82,7 +82,8 @@ class Checkpoints:
     Args:
         folder: the folder of the checkpoints; the newest two are kept.
         model_file: the file of the weights of the last epoch.
-        objective, optimizer: the objects to save.
+        objective: its network is saved.
+        optimizer: saved with it.
         interval: epochs between two checkpoints.
         values: by key of the configuration; those that are fixed at training are written beside the weights.
         early_stop: the early stopping, whose count of validations is saved too.
@@ -154,7 +155,8 @@ class TrainedOn:
 
     Args:
         file: the JSON file.
-        training, validation: the slices of both splits.
+        training: the slices that are learned from.
+        validation: the slices that are held out.
         modality: the modality of the scans.
     """
 
