@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import nibabel as nib
 
-from pipeline.prediction.preview import COLOURS, CONTOUR, OPACITY, SHOWN
+from pipeline.prediction.colours import COLOURS, CONTOUR, OPACITY, SHOWN
 
 SAVED_IN = "/case"
 """SaveLocation of the workspace. No case is ever stored at this path, so ITK-SNAP always resolves files relative to the

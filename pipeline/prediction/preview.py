@@ -12,35 +12,27 @@ from scipy.ndimage import binary_erosion
 
 from pipeline.nifti import SIDES, upright
 from pipeline.pages import RESEARCH_ONLY
+from pipeline.prediction.colours import COLOURS, CONTOUR, OPACITY, SHOWN
 from pipeline.scoring import ScanScores
 from transforms import SLICE_AXES
 
 COLUMNS = 5
 """Slices on a preview."""
 
-SHOWN = (1.0, 4.0)
-"""The surprise that is shown: from one voxel in ten of a healthy brain, still transparent, to one in 10 000."""
-
-COLOURS = np.array([
-    (0.00, 140, 0, 60, 0),
-    (0.15, 190, 10, 50, 110),
-    (0.33, 225, 40, 30, 210),
-    (0.66, 250, 150, 20, 255),
-    (1.00, 255, 250, 150, 255),
-])  # fmt: skip
-"""The colour map of overlays: place in the shown range (0 to 1), red, green, blue and opacity (0 to 255)."""
-
-OPACITY, CONTOUR = 0.8, (0, 191, 255)
-"""The opacity of an overlay as a whole, and the colour of masks, which is none of the overlays'."""
-
-LARGEST, ALONE, SMALLEST = (250, 330), (400, 460), (110, 150)
-"""Width and height of a panel in pixels: at the most, of an only slice at the most, at the least (black around it)."""
+LARGEST = (250, 330)
+"""Largest width and height of a panel, pixels."""
+ALONE = (400, 460)
+"""Largest width and height of a panel if there is one slice only, pixels."""
+SMALLEST = (110, 150)
+"""Smallest width and height of a panel, pixels: a smaller slice has black around it."""
 
 THUMBNAIL = 96
 """Longer side of the thumbnail, pixels, at most."""
 
-GAP, LEFT, TOP, BOTTOM, BAR, NARROWEST = 6, 22, 30, 60, 138, 600
-"""Pixels between panels, for what is around them, and of the whole picture's width at the least."""
+GAP, LEFT, TOP, BOTTOM, BAR = 6, 22, 30, 60, 138
+"""Pixels between panels, at the left, above and below them, and for the colour bar at the right."""
+NARROWEST = 600
+"""Smallest width of the whole picture, pixels."""
 
 
 @dataclass(frozen=True)

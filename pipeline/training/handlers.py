@@ -1,5 +1,6 @@
 """The handlers of the training engine: the files of a run, early stopping, and resuming."""
 
+import io
 import logging
 import time
 from collections.abc import Mapping
@@ -205,5 +206,7 @@ class BestModel:
 def save_weights(network: torch.nn.Module, file: Path) -> None:
     """Write a network's weights to a file, which is never half-written."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()  # torch writes the name of a file into it, and the same weights must be the same bytes
+    torch.save(network.state_dict(), content)
     with written_aside(file) as partial:
-        torch.save(network.state_dict(), partial)
+        partial.write_bytes(content.getvalue())

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from pipeline.nifti import upright
-from pipeline.prediction.preview import COLOURS, CONTOUR, OPACITY, _spread, draw_preview, write_preview
+from pipeline.prediction.colours import COLOURS, CONTOUR, OPACITY
+from pipeline.prediction.preview import _spread, draw_preview, write_preview
 from pipeline.scoring.scan_scores import ScanScores
 from transforms import SLICE_AXES
 

@@ -37,6 +37,7 @@ def test_same_seed_same_weights_bit_for_bit(cohort: Path, run: Path, bank: Path,
     again = train(cohort, tmp_path / "again", settings=SMALL, seed=1, device="cpu", bank=bank)
     other = train(cohort, tmp_path / "other", settings=SMALL, seed=2, device="cpu", bank=bank)
     assert same(weights(run), weights(again))
+    assert (run / "models" / "model.pt").read_bytes() == (again / "models" / "model.pt").read_bytes()
     assert not same(weights(run), weights(other))
 
 
