@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from pipeline.options import PROGRAM, build_parser
+from pipeline.installation import install_command, is_dependency, program
+from pipeline.lean_imports import unused_packages_hidden
+from pipeline.options import build_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 all done, 1 some scans failed, 2 wrong usage, 130 interrupted."""
     options = build_parser().parse_args(arguments)
+    options.own_process = arguments is None  # no other code needs this process
     # Threads that wait by spinning make torch 25 times slower if another program needs the same processors.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _quieten_libraries(options.verbose)
@@ -23,10 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _refuse(str(error))
     except ModuleNotFoundError as error:
-        if options.verbose or (error.name or "").startswith("pipeline"):
+        if not is_dependency(error):
             raise
-        install = f"{Path(sys.executable).name} -m pip install -r requirements.txt"
-        return _refuse(f"the Python package `{error.name}` is not installed; install all packages with: {install}")
+        return _refuse(
+            f"the package {(error.name or '').partition('.')[0]} is not installed; install it by: {install_command()}"
+        )
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue (train: with --resume)", file=sys.stderr)
         return 130
@@ -108,10 +112,9 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from pipeline.lean_imports import hidden
-
-    with hidden("ignite", "matplotlib", "tensorboard"):
-        import monai.bundle  # noqa: F401
+    if options.own_process:
+        with unused_packages_hidden():
+            import monai  # noqa: F401
     from pipeline.prediction import predict
 
     device = _checked_device(options.device)
@@ -147,7 +150,7 @@ def _pack(options: argparse.Namespace) -> int:
     from pipeline.model import pack
 
     file = pack(options.model, options.output, options.evaluation)
-    print(f"{file} ({file.stat().st_size / 1e6:.1f} MB); next step: {PROGRAM} predict --model {file} ...")
+    print(f"{file} ({file.stat().st_size / 1e6:.1f} MB); next step: {program()} predict --model {file} ...")
     return 0
 
 

@@ -1,14 +1,10 @@
 """The options of the command line: which commands there are, and what each takes."""
 
 import argparse
-import sys
-from pathlib import Path
 from typing import Any
 
+from pipeline.installation import program
 from pipeline.version import __version__
-
-PROGRAM = "cevae" if Path(sys.argv[0]).stem == "cevae" else "python -m pipeline"
-"""The program, as it was called."""
 
 INPUT = "scans (.nii, .nii.gz), DICOM series, folders of these, a BIDS tree, or a datalist"
 MASK = "brain masks: a folder (such as HD-BET's), or one for each scan in order; not needed if the skull is removed"
@@ -31,15 +27,15 @@ SHARED: dict[str, dict[str, Any]] = {
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; it sets `command` to the name of the command that was given."""
     parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        usage=f"{PROGRAM} [-h] [--version] COMMAND ...",
+        prog=program(),
+        usage=f"{program()} [-h] [--version] COMMAND ...",
         description="Find unusual places in brain MRI with a model that was trained on healthy scans only (ceVAE).\n"
         + RESEARCH_ONLY,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     overview: list[str] = []
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, prog=PROGRAM, help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, prog=program(), help=argparse.SUPPRESS)
 
     def part(title: str) -> None:
         overview.extend(["", f"{title}:"])
@@ -113,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     pack.add_argument("--output", required=True, metavar="FILE.zip", help="file to write, a MONAI bundle")
     evaluations = "folders that `evaluate` wrote, for the model card"
     pack.add_argument("--evaluation", nargs="+", default=[], metavar="DIR", help=evaluations)
-    parser.epilog = "\n".join([*overview, "", f"Options of a command: {PROGRAM} COMMAND --help"])
+    parser.epilog = "\n".join([*overview, "", f"Options of a command: {program()} COMMAND --help"])
     return parser
 
 

@@ -1,68 +1,80 @@
-"""The wheel: all packages, the bundle with its files, the command, and one source of version and dependencies."""
+"""The wheel: all that the program needs is in it, and each fact about it comes from its one source."""
 
 import shutil
 import subprocess
 import sys
 import zipfile
-from email.parser import Parser
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
 
 from pipeline import __version__
+from pipeline.installation import DISTRIBUTION, OWN_PACKAGES
 
 PROJECT = Path(__file__).parents[1]
-SOURCES = (
-    "networks",
-    "transforms",
-    "pipeline",
-    "bundles",
-    "pyproject.toml",
-    "requirements.txt",
-    "README.md",
-    "LICENSE",
-)
+BUNDLE = Path("bundles") / "brain_mri_cevae"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel of a copy of the project, built without the net."""
-    copy, output = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        if (PROJECT / name).is_dir():
-            shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(PROJECT / name, copy / name)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(output), str(copy)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=output)
-    assert done.returncode == 0, done.stderr
-    return zipfile.ZipFile(next(output.glob("*.whl")))
+    """The wheel of a copy of the project, built without the network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in (*OWN_PACKAGES, "bundles"):
+        shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "models"))
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    (source / "pipeline" / "prediction" / "page.html.j2").touch()
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def in_its_information(wheel: zipfile.ZipFile, name: str) -> bytes:
+    return wheel.read(f"{DISTRIBUTION.replace('-', '_')}-{__version__}.dist-info/{name}")
+
+
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    return message_from_bytes(in_its_information(wheel, "METADATA"))
 
 
 def test_it_holds_every_module_template_and_file_of_the_bundle(wheel: zipfile.ZipFile) -> None:
-    expected = {
-        file.relative_to(PROJECT).as_posix()
-        for package in ("networks", "transforms", "pipeline")
-        for file in (PROJECT / package).rglob("*")
-        if file.suffix in (".py", ".j2")
-    }
-    bundle = PROJECT / "bundles" / "brain_mri_cevae"
-    expected |= {
-        file.relative_to(PROJECT).as_posix() for place in ("configs", "docs") for file in bundle.glob(f"{place}/*")
-    }
-    expected.add("bundles/brain_mri_cevae/LICENSE")
-    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert expected <= packed
-    assert {name.split("/")[0] for name in packed} == {"networks", "transforms", "pipeline", "bundles"}
+    modules = {file.relative_to(PROJECT) for package in OWN_PACKAGES for file in (PROJECT / package).rglob("*.py")}
+    parts = [PROJECT / BUNDLE / "LICENSE", *(PROJECT / BUNDLE).glob("configs/*"), *(PROJECT / BUNDLE).glob("docs/*")]
+    needed = (
+        modules
+        | {file.relative_to(PROJECT) for file in parts}
+        | {file.relative_to(PROJECT) for file in (PROJECT / "pipeline").rglob("*.j2")}
+    )
+    held = {Path(name) for name in wheel.namelist()}
+    assert len(parts) >= 9
+    assert needed <= held
+    assert {file.parts[0] for file in held if ".dist-info" not in file.parts[0]} == {*OWN_PACKAGES, "bundles"}
 
 
-def test_version_and_dependencies_are_those_of_their_one_source(wheel: zipfile.ZipFile) -> None:
-    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
-    metadata = Parser().parsestr(wheel.read(name).decode())
-    assert metadata["Version"] == __version__
-    assert metadata.get_all("Requires-Dist") == (PROJECT / "requirements.txt").read_text().split()
+def test_it_gives_the_command(wheel: zipfile.ZipFile) -> None:
+    lines = in_its_information(wheel, "entry_points.txt").decode().split("\n")
+    assert "cevae = pipeline.command_line:main" in lines
 
 
-def test_it_gives_the_command_cevae(wheel: zipfile.ZipFile) -> None:
-    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
-    assert "cevae = pipeline.command_line:main" in wheel.read(name).decode()
+def test_its_version_is_the_packages(wheel: zipfile.ZipFile) -> None:
+    assert metadata(wheel)["Version"] == __version__
+
+
+def test_it_depends_on_what_requirements_txt_lists(wheel: zipfile.ZipFile) -> None:
+    listed = (PROJECT / "requirements.txt").read_text().split("\n")
+    assert metadata(wheel).get_all("Requires-Dist") == [line for line in listed if line and not line.startswith("#")]
+
+
+def test_code_from_the_wheel_finds_the_bundle_from_any_folder(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path / "site")
+    (tmp_path / "elsewhere").mkdir()
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\nfrom pipeline.model import BUNDLE\nprint(BUNDLE)"
+    )
+    command = [sys.executable, "-I", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()) == tmp_path / "site" / BUNDLE

@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.errors import UsageError, reason_of
 from pipeline.files import written_aside
+from pipeline.installation import OWN_PACKAGES
 from pipeline.model.configuration import BUNDLE
 from pipeline.model.evaluations import EvaluationSummary, read_evaluation
 from pipeline.model.model_card import model_card
@@ -30,9 +31,6 @@ FORMAT = 2
 
 SUMS = "SHA256SUMS"
 """The SHA-256 of every other file, in the form that `sha256sum --check` reads."""
-
-PACKAGES = ("networks", "pipeline", "transforms")
-"""The code that travels."""
 
 CODE = ("*.py", "*.j2")
 """Its files: modules, and the templates of the pages."""
@@ -91,7 +89,7 @@ def _content(run: Path, evaluations: Sequence[EvaluationSummary]) -> dict[str, b
     pins |= metadata["required_packages_version"]
     content["requirements.txt"] = "".join(f"{name}=={version}\n" for name, version in pins.items() if version).encode()
     source = Path(__file__).parents[2]
-    for package in PACKAGES:
+    for package in OWN_PACKAGES:
         for file in (file for kind in CODE for file in source.joinpath(package).rglob(kind)):
             content[file.relative_to(source).as_posix()] = file.read_bytes()
     return content
@@ -145,7 +143,7 @@ def _foreign(run: Path) -> Iterator[tuple[str, str]]:
     """Yield the packages beyond ours and the required ones that the configurations name, and their versions."""
     text = "\n".join(file.read_text(encoding="utf-8") for file in sorted((run / "configs").glob("*.yaml")))
     named = re.findall(r"_target_:\s*[\"']?(\w+)\.|\$\s*(?:import|from)\s+(\w+)", text)
-    known = {*PACKAGES, *OWN_KEYS, "ignite", *sys.stdlib_module_names}
+    known = {*OWN_PACKAGES, *OWN_KEYS, "ignite", *sys.stdlib_module_names}
     distributions = importlib.metadata.packages_distributions()
     for module in sorted({target or imported for target, imported in named} - known):
         distribution = distributions.get(module, [module])[0]

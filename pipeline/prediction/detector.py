@@ -4,15 +4,16 @@ detector = AnomalyDetector("NAME.zip")
 maps = detector(image)
 """
 
+from __future__ import annotations
+
 import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import nibabel as nib
 import numpy as np
-import SimpleITK
 
 from pipeline.cohorts import Entry
 from pipeline.errors import ScanError, reason_of
@@ -21,9 +22,12 @@ from pipeline.nifti import on_grid_of
 from pipeline.scans import Case
 from pipeline.scoring import open_predictor
 
+if TYPE_CHECKING:  # `predict` starts without it
+    import SimpleITK
+
 logger = logging.getLogger(__name__)
 
-Image = str | Path | nib.nifti1.Nifti1Image | SimpleITK.Image
+Image: TypeAlias = "str | Path | nib.nifti1.Nifti1Image | SimpleITK.Image"
 """A NIfTI file, or an image of nibabel or SimpleITK."""
 
 
@@ -57,6 +61,8 @@ class AnomalyDetector:
         Raises:
             ScanError: if the scan cannot be used.
         """
+        import SimpleITK
+
         channels = [*image] if isinstance(image, (list, tuple)) else [image]
         with tempfile.TemporaryDirectory() as folder:  # MONAI's loader reads files
             files = [_file_of(channel, Path(folder) / f"image_{i}.nii") for i, channel in enumerate(channels)]
@@ -74,6 +80,8 @@ class AnomalyDetector:
 
 def _file_of(image: Any, file: Path) -> str:
     """Return the path of an image; an image in memory is written to `file`."""
+    import SimpleITK
+
     if isinstance(image, (str, Path)):
         return str(image)
     if isinstance(image, SimpleITK.Image):
@@ -91,6 +99,8 @@ def _file_of(image: Any, file: Path) -> str:
 
 def _as_simple_itk(voxels: np.ndarray, scan: SimpleITK.Image) -> SimpleITK.Image:
     """Return voxels (X, Y, Z) as an image with a scan's origin, spacing and direction; its arrays are (Z, Y, X)."""
+    import SimpleITK
+
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(voxels.transpose()))
     image.CopyInformation(scan)
     return image

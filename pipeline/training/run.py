@@ -11,6 +11,7 @@ from ignite.engine import Events
 from pipeline.cohorts import channels_of, fingerprint_of_cohort
 from pipeline.errors import UsageError
 from pipeline.files import write_json
+from pipeline.installation import program
 from pipeline.model import Run, build, load_configuration, settings_of, training_configuration, with_settings
 from pipeline.processes import barrier, joined_processes, rank
 
@@ -96,9 +97,8 @@ def _train(
         else:  # it was stopped between its last checkpoint and its weights
             trainer.fire_event(Events.COMPLETED)
     build(parser, "calibration")()
-    logger.info(
-        "the model is in %s; next: python -m pipeline predict --model %s --input SCANS --output DIR", run.root, run.root
-    )
+    following = f"{program()} predict --model {run.root} --input SCANS --output DIR"
+    logger.info("the model is in %s; next: %s", run.root, following)
 
 
 def _refuse_another(run: Run, text: str, fingerprints: dict[str, str], resume: bool, data: str | Path) -> None:

@@ -72,24 +72,6 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip().endswith("[]")
 
 
-def test_a_prediction_imports_neither_ignite_nor_matplotlib(run: Path, tmp_path: Path) -> None:
-    save_scan(tmp_path / "scan.nii.gz", ball())
-    arguments = ["predict", "--model", run, "--input", tmp_path / "scan.nii.gz", "--output", tmp_path / "out"]
-    code = f"import sys\nfrom pipeline.command_line import main\nstatus = main({list(map(str, arguments))})\n"
-    code += "print(status, sorted({'ignite', 'matplotlib', 'tensorboard'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("0 []")
-
-
-def test_a_missing_package_is_one_line_that_says_how_to_install_it(tmp_path: Path) -> None:
-    code = "import sys\nsys.modules['torch'] = None\nfrom pipeline.command_line import main\n"
-    code += f"sys.exit(main(['train', '--data', 'd.json', '--output', {str(tmp_path / 'run')!r}]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "pip install -r requirements.txt" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
 def test_an_existing_folder_is_not_used_for_the_demo(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     assert main(["demo", "--output", str(tmp_path)]) == 2

@@ -18,8 +18,9 @@ from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 from pipeline import __version__
 from pipeline.errors import UsageError
 from pipeline.evaluation.run import evaluate
+from pipeline.installation import OWN_PACKAGES
 from pipeline.model.configuration import BUNDLE
-from pipeline.model.packing import PACKAGES, pack
+from pipeline.model.packing import pack
 from pipeline.prediction.evaluator import predict
 
 PROJECT = Path(__file__).parents[3]
@@ -86,7 +87,7 @@ def test_the_sums_are_those_of_all_files(packed: Path) -> None:
 
 
 def test_all_modules_and_templates_travel(packed: Path) -> None:
-    code = {file for package in PACKAGES for kind in ("*.py", "*.j2") for file in (PROJECT / package).rglob(kind)}
+    code = {file for package in OWN_PACKAGES for kind in ("*.py", "*.j2") for file in (PROJECT / package).rglob(kind)}
     assert any(file.suffix == ".j2" for file in code)
     with zipfile.ZipFile(packed) as archive:
         assert {file.relative_to(PROJECT).as_posix() for file in code} <= set(archive.namelist())
@@ -158,13 +159,13 @@ def test_the_metadata_names_every_package_that_the_code_imports_at_the_version_r
     lines = (PROJECT / "requirements.txt").read_text().splitlines()
     assert {f"{name}=={version}" for name, version in named.items()} <= set(lines)
     imported = set()
-    for file in (file for package in PACKAGES for file in (PROJECT / package).rglob("*.py")):
+    for file in (file for package in OWN_PACKAGES for file in (PROJECT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.split(".")[0])
-    modules = imported - sys.stdlib_module_names - set(PACKAGES)
+    modules = imported - sys.stdlib_module_names - set(OWN_PACKAGES)
     assert {MODULES.get(module, module) for module in modules} <= {*named, "nilearn"}
 
 
