@@ -25,7 +25,7 @@ def counts_of(run: Path, datalist: Path, splits: list[str]) -> list[np.ndarray]:
     counts = []
     for entry in [entry for split in splits for entry in read_datalist(datalist)[split]]:
         scores = predictor(predictor.read(Case("", entry))).scores
-        if entry.label is None or not read_label(entry).any():
+        if entry.label is None or not read_label(entry).voxels.any():
             counts.append(count_scores(scores.maps["recommended"][scores.mask]))
     return counts
 

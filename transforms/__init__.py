@@ -1,6 +1,7 @@
 """MONAI transforms from a NIfTI volume to slices for the network, and from score maps back to the volume's grid."""
 
 from transforms.augmentation import RandIntensity, RandIntensityd, RandSliceAffine, RandSliceAffined
+from transforms.binary import Binary, as_binary
 from transforms.brain_mask import BrainMask, BrainMaskd
 from transforms.intensity import NormalizeInMask, NormalizeInMaskd
 from transforms.noise import RandCoarseNoise, RandCoarseNoised, RandNoised, RandSquareNoise, RandSquareNoised
@@ -15,6 +16,7 @@ from transforms.slicing import (
 
 __all__ = [
     "SLICE_AXES",
+    "Binary",
     "BrainMask",
     "BrainMaskd",
     "NormalizeInMask",
@@ -32,6 +34,7 @@ __all__ = [
     "ResampleInPlaned",
     "SelectHealthySlices",
     "SelectHealthySlicesd",
+    "as_binary",
     "slices_to_volume",
     "volume_to_slices",
 ]

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,17 @@ from monai.transforms import MapTransform, Transform
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from transforms.background import fill_planes, find_background, is_bright_at_border
+from transforms.binary import as_binary
+
+BACKGROUND_WARNING = (
+    "its background was not recognised: the border of the volume is not dark and has no constant value, and no brain "
+    "mask was given, so the brightest region is taken as brain; set the background to 0, or give a mask with --mask"
+)
+LONG_WARNING = (
+    "no brain mask was given, and its voxels beyond the background are {length:.0f} mm long, longer than a brain "
+    "({limit:.0f} mm): the scan probably has its skull, with the air set to one value; give a brain mask with --mask"
+)
 HEAD_WARNING = (
     "the scan has its skull and no brain mask was given: the whole head is taken as brain, so skull, eyes and scalp "
     "are scored as well; give a brain mask (for example of HD-BET) with --mask"
@@ -20,7 +32,7 @@ HEAD_WARNING = (
 
 
 class BrainMask(Transform):
-    """Find the brain of a scan: its non-zero voxels if the skull is stripped, else the head, with a warning.
+    """Find the brain of a scan: all beside its background if the skull is stripped, else the head, with a warning.
 
     A head is larger than a brain, and has bone, air and noise between its bright tissue. In a head 26 to 37 % of the
     non-zero voxels are dark (32 T1 scans); in a stripped brain usually below 18 % (763 of 767 FLAIR slices; at most
@@ -47,18 +59,23 @@ class BrainMask(Transform):
         self.brain_length = brain_length
 
     def is_stripped(self, image: np.ndarray, spacing: np.ndarray) -> bool:
-        """Return whether the non-zero voxels of an image (X, Y, Z) of a spacing in mm are a brain without its skull."""
-        values = image[image != 0]
-        if values.size == image.size:  # no background at all
+        """Return whether an image (X, Y, Z) of a spacing in mm is a brain without its skull, beside its background."""
+        background = find_background(image)
+        return background is not None and self._is_brain(
+            image - background.value, background.foreground(image), spacing
+        )
+
+    def _is_brain(self, image: np.ndarray, inside: np.ndarray, spacing: np.ndarray) -> bool:
+        """Return whether the voxels inside are a brain, given the image less its background."""
+        values = image[inside]
+        if values.size in (0, image.size):  # no background at all
             return False
-        if (
-            np.mean(values < 0) > 0.01
-        ):  # grey levels around 0, with a background of exactly 0: normalised after stripping
+        # Grey levels on both sides of the background: the scan was normalised after its skull was removed.
+        if np.mean(values < 0) > 0.01:
             return True
         dark_share = np.mean(values < self.dark * np.percentile(values, 95))
-        places = ndimage.find_objects((image != 0).astype(np.uint8))[0]
-        length = max((place.stop - place.start) * side for place, side in zip(places, spacing, strict=True))
-        return bool(dark_share <= (self.brain_dark_share if length > self.brain_length else self.head_dark_share))
+        is_long = _length(inside, spacing) > self.brain_length
+        return bool(dark_share <= (self.brain_dark_share if is_long else self.head_dark_share))
 
     def __call__(self, image: torch.Tensor) -> tuple[torch.Tensor, str | None]:
         """Return the mask (1, X, Y, Z) of a scan (C, X, Y, Z) as float32 zeros and ones, and a warning or None.
@@ -67,10 +84,28 @@ class BrainMask(Transform):
             ValueError: if all voxels of the scan are equal, or if some are not finite.
         """
         channels = checked_voxels(image)
-        spacing = affine_to_spacing(image.affine) if isinstance(image, MetaTensor) else np.ones(3)
-        if self.is_stripped(channels[0], np.asarray(spacing)):
-            return _as_mask((channels != 0).any(0), image), None
-        return _as_mask(_head(channels[0]), image), HEAD_WARNING
+        spacing = np.asarray(affine_to_spacing(image.affine) if isinstance(image, MetaTensor) else np.ones(3))
+        first, *others = channels
+        background = find_background(first)
+        if background is not None:
+            inside = background.foreground(first)
+            if self._is_brain(first - background.value, inside, spacing):
+                for channel in others:
+                    its = find_background(channel)
+                    inside = inside | (its.foreground(channel) if its is not None else False)
+                length = _length(inside, spacing)
+                long = (
+                    LONG_WARNING.format(length=length, limit=self.brain_length) if length > self.brain_length else None
+                )
+                return _as_mask(inside, image), long
+        warning = BACKGROUND_WARNING if background is None and is_bright_at_border(first) else HEAD_WARNING
+        return _as_mask(_head(first), image), warning
+
+
+def _length(inside: np.ndarray, spacing: np.ndarray) -> float:
+    """Return the longest side of a mask's bounding box, mm."""
+    places = ndimage.find_objects(inside.astype(np.uint8))[0]
+    return max((place.stop - place.start) * float(side) for place, side in zip(places, spacing, strict=True))
 
 
 def checked_voxels(image: torch.Tensor) -> np.ndarray:
@@ -102,17 +137,9 @@ def _head(image: np.ndarray) -> np.ndarray:
     # Otsu's threshold separates bright tissue from dark tissue; half of it separates the head from the air.
     bright = smoothed > 0.5 * threshold_otsu(smoothed)
     # Holes are filled before the largest region is chosen: dark bone may separate the brain from the scalp around it.
-    labels, _ = ndimage.label(_filled(bright))
+    labels, _ = ndimage.label(fill_planes(bright))
     head = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    return _filled(ndimage.binary_closing(np.pad(head, 3), iterations=3)[3:-3, 3:-3, 3:-3])
-
-
-def _filled(mask: np.ndarray) -> np.ndarray:
-    """Return a mask (X, Y, Z) with the holes of each plane filled, so that a scan that cuts the head is filled too."""
-    for axis in range(3):
-        planes = np.moveaxis(mask, axis, 0)
-        mask = np.moveaxis(np.stack([ndimage.binary_fill_holes(plane) for plane in planes]), 0, axis)
-    return mask
+    return fill_planes(ndimage.binary_closing(np.pad(head, 3), iterations=3)[3:-3, 3:-3, 3:-3])
 
 
 def _as_mask(mask: np.ndarray, image: torch.Tensor) -> torch.Tensor:
@@ -122,37 +149,47 @@ def _as_mask(mask: np.ndarray, image: torch.Tensor) -> torch.Tensor:
 
 
 class BrainMaskd(MapTransform):
-    """Dictionary version of `BrainMask`: adds `mask_key` if it is missing, else makes it zeros and ones.
+    """Dictionary version of `BrainMask`: adds `mask_key` if it is missing; makes it, and a label, zeros and ones.
 
-    A warning is kept in the image's `meta["mask_warning"]`, and issued through `warnings` too.
+    Warnings are kept in the image's `meta["mask_warning"]`, and issued through `warnings` too.
 
     Raises:
-        ValueError: if a given mask is empty or lies on another grid than the image.
+        ValueError: if a given mask is empty, has values that are not finite, or lies on another grid than the image.
     """
 
     def __init__(
-        self, keys: KeysCollection = "image", mask_key: str = "mask", allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection = "image",
+        mask_key: str = "mask",
+        allow_missing_keys: bool = False,
+        label_key: str = "label",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.mask_key = mask_key
+        self.label_key = label_key
         self.brain_mask = BrainMask()
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         """Apply the transform to the values of `keys`."""
         d = dict(data)
         for key in self.key_iterator(d):
-            image = d[key]
+            image, texts = d[key], []
             if self.mask_key in d:
                 checked_voxels(image)
-                d[self.mask_key] = self._checked(d[self.mask_key], image)
-                continue
-            d[self.mask_key], warning = self.brain_mask(image)
-            if warning is not None:
+                d[self.mask_key], text = self._checked(d[self.mask_key], image)
+            else:
+                d[self.mask_key], text = self.brain_mask(image)
+            texts = [text]
+            if self.label_key in d:
+                d[self.label_key], text = _binary("label", d[self.label_key])
+                texts.append(text)
+            warning = "; ".join(text for text in texts if text is not None)
+            if warning:
                 image.meta["mask_warning"] = warning
                 warnings.warn(warning, stacklevel=2)
         return d
 
-    def _checked(self, mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    def _checked(self, mask: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, str | None]:
         if mask.shape[1:] != image.shape[1:]:
             raise ValueError(
                 f"the mask's shape {tuple(mask.shape[1:])} is not the scan's {tuple(image.shape[1:])}; "
@@ -164,7 +201,22 @@ class BrainMaskd(MapTransform):
                 raise ValueError(
                     "the mask lies on another grid (affine) than the scan; give a mask that was made from this scan"
                 )
-        mask = (mask[:1] > 0).to(torch.float32)
+        mask, warning = _binary("brain mask", mask[:1])
         if not mask.any():
             raise ValueError("the mask is empty; make it again from this scan")
-        return mask
+        return mask, warning
+
+
+def _binary(role: str, values: torch.Tensor) -> tuple[torch.Tensor, str | None]:
+    """Return a mask or a label (1, X, Y, Z) as float32 zeros and ones, and a warning or None."""
+    file = values.meta.get("filename_or_obj") if isinstance(values, MetaTensor) else None
+    name = f"its {role}{f' {Path(str(file)).name}' if file else ''}"
+    try:
+        binary = as_binary(np.asarray(values))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    tensor = torch.from_numpy(binary.mask.astype(np.float32))
+    spacing = affine_to_spacing(values.affine) if isinstance(values, MetaTensor) else np.ones(3)
+    text = binary.warning(float(np.prod(np.asarray(spacing))) / 1000)
+    mask = tensor if not isinstance(values, MetaTensor) else MetaTensor(tensor).copy_meta_from(values)
+    return mask, None if text is None else f"{name} {text}"

@@ -74,7 +74,7 @@ def make_gallery(entries: Sequence[Entry], table: pd.DataFrame, predictor: Predi
 
 def _row(title: str, entry: Entry, predictor: Predictor) -> GalleryRow:
     item = predictor.read(Case("", entry))
-    scores, label, affine = predictor(item).scores, read_label(entry), item["scan"].affine.numpy()
+    scores, label, affine = predictor(item).scores, read_label(entry).voxels, item["scan"].affine.numpy()
     index = int(np.moveaxis(label, scores.scan_axis, 0).sum((1, 2)).argmax())
     lowest = scores.reconstruction[scores.mask].min()
     pictures = {

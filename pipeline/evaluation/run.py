@@ -145,7 +145,11 @@ def _name(entry: Entry) -> str:
 def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: Path) -> CaseCounts:
     """Score one scan, and leave its `recommended` and label, cut to the brain, in a file."""
     model, item = predictor.model, predictor.read(Case("", entry))
-    scores, label = predictor(item).scores, read_label(entry)
+    scores = predictor(item).scores
+    annotation = read_label(entry, scores.mask)
+    for warning in annotation.warnings:
+        logger.warning("%s: %s", _name(entry), warning)
+    label = annotation.voxels
     counted = scores.mask | label
     maps = {**scores.maps, **baselines(item)}
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(counted))

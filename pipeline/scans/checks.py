@@ -39,27 +39,15 @@ def check_scan(entry: Entry, channels: int | None = None) -> None:
             f"it has {len(entry.images)} channels, but the model needs {channels}; give a datalist in which `image` "
             "lists as many files"
         )
-    first, *others = (_whole(file, named=len(entry.images) > 1) for file in entry.images)
+    first, *others = (read_whole(file, named=len(entry.images) > 1) for file in entry.images)
     for file, channel in zip(entry.images[1:], others, strict=True):
-        _check_fits("channel", file, channel, first)
+        check_fits("channel", file, channel, first)
     for role, part in (("mask", entry.mask), ("label", entry.label)):
         if part is not None:
-            _check_fits(role, part, _whole(part), first)
+            check_fits(role, part, read_whole(part), first)
 
 
-def read_label(entry: Entry) -> np.ndarray:
-    """Return the boolean label (X, Y, Z) of an entry that has one, on the grid of its scan.
-
-    Raises:
-        ScanError: if the label cannot be read or lies on another grid.
-    """
-    assert entry.label is not None
-    scan, label = read_header(entry.images[0]), _whole(entry.label)
-    _check_fits("label", entry.label, label, scan)
-    return np.asanyarray(label.dataobj).reshape(scan.shape[:3]) > 0
-
-
-def _whole(file: str, named: bool = True) -> nib.nifti1.Nifti1Image:
+def read_whole(file: str, named: bool = True) -> nib.nifti1.Nifti1Image:
     """Return the image of a complete file, its voxels not read yet; an error starts with the file's name if `named`."""
     try:
         image = read_header(file)
@@ -69,7 +57,7 @@ def _whole(file: str, named: bool = True) -> nib.nifti1.Nifti1Image:
     return image
 
 
-def _check_fits(role: str, file: str, image: nib.nifti1.Nifti1Image, scan: nib.nifti1.Nifti1Image) -> None:
+def check_fits(role: str, file: str, image: nib.nifti1.Nifti1Image, scan: nib.nifti1.Nifti1Image) -> None:
     """Refuse a channel, mask or label that does not lie on the scan's grid."""
     its = f"its {role} {to_printable(Path(file).name)}"
     # MONAI stacks channels as they are, so their fourth axis must agree too.

@@ -68,6 +68,6 @@ def _healthy_voxels(entry: Entry, scores: ScanScores) -> np.ndarray:
     """Return the brain voxels (X, Y, Z) of slices without annotation."""
     if entry.label is None:
         return scores.mask
-    annotated = np.moveaxis(read_label(entry), scores.scan_axis, 0).any((1, 2))
+    annotated = np.moveaxis(read_label(entry).voxels, scores.scan_axis, 0).any((1, 2))
     shape = [-1 if axis == scores.scan_axis else 1 for axis in range(3)]
     return scores.mask & ~annotated.reshape(shape)

@@ -192,6 +192,8 @@ def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path]) -> str 
         stack = torch.cat([slices["image"], slices["mask"]], dim=1).numpy().astype(np.float16)
     except (ScanError, ValueError, OSError, RuntimeError, EOFError) as error:
         return reason_of(error)
+    if not len(stack):
+        return "it gives no slice to learn from: all of them have annotations or too little brain"
     try:
         with written_aside(file) as partial:
             np.save(partial, stack)

@@ -120,7 +120,7 @@ def test_a_given_mask_is_used_as_it_is_made_zeros_and_ones() -> None:
     image = head()
     given = torch.zeros(1, SIDE, SIDE, SIDE)
     given[:, 20:40, 10:30, 5:25] = 255
-    given[:, 30:40, 10:30, 5:25] = 0.5
+    given[:, 30:40, 10:30, 5:25] = 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         result = BrainMaskd()({"image": image, "mask": MetaTensor(given, affine=AFFINE)})
