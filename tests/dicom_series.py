@@ -94,11 +94,24 @@ def write_multiframe(
     positions: Sequence[Sequence[float]],
     spacing: tuple[float, float] = (1.0, 1.2),
     slopes: Sequence[float] | None = None,
+    of_frame: bytes = b"",
+    of_file: bytes = b"",
 ) -> Path:
-    """Write voxels (X, Y, frames) as Enhanced MR of axial frames at these positions in LPS, mm; no place when empty."""
+    """Write voxels (X, Y, frames) as Enhanced MR of axial frames at these positions in LPS, mm; no place when empty.
+
+    Args:
+        file: where to.
+        voxels: int16.
+        positions: of the frames' first voxels.
+        spacing: mm along X and Y.
+        slopes: factors of what is stored, one a frame.
+        of_frame: private elements of every frame.
+        of_file: private elements of the file, of the groups 0029 to 5199.
+    """
     frames = [
         element("0020|9113", "SQ", [element("0020|0032", "DS", "\\".join(f"{c:g}" for c in position))])
         + element("0028|9145", "SQ", [element("0028|1052", "DS", "0") + element("0028|1053", "DS", f"{slope:g}")])
+        + of_frame
         for position, slope in zip(positions, slopes or [1.0] * len(positions), strict=True)
     ]
     shared = element("0020|9116", "SQ", [element("0020|0037", "DS", "1\\0\\0\\0\\1\\0")])
@@ -110,6 +123,7 @@ def write_multiframe(
     body += element("0028|0002", "US", 1) + element("0028|0004", "CS", "MONOCHROME2")
     body += element("0028|0008", "IS", str(number)) + element("0028|0010", "US", y) + element("0028|0011", "US", x)
     body += b"".join(element(f"0028|010{i}", "US", value) for i, value in enumerate((16, 16, 15, 1)))
+    body += of_file
     body += element("5200|9229", "SQ", [shared]) + element("5200|9230", "SQ", frames)
     body += element("7fe0|0010", "OW", voxels.astype("<i2").tobytes(order="F"))
     return write_dicom(file, ENHANCED_MR, body)

@@ -3,9 +3,8 @@
 import hashlib
 import os
 import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +12,15 @@ import nibabel as nib
 import numpy as np
 
 from pipeline.errors import ScanError
-from pipeline.scans import dicom_slices as dicom
-from pipeline.scans.dicom_slices import DAMAGED, Tags, numbers, read_slices, tags_of, volume_of
+from pipeline.scans.dicom_slices import OTHER_SCANNERS, read_frames, volume_of
+from pipeline.scans.dicom_tags import Tags, numbers, tags_of, without_patient
 
 MR_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "4.1", "4.4"))
 """MR images: one slice a file, and the two multi-frame kinds."""
-MODALITIES = ("MR", "OT", "", *dicom.OTHER_SCANNERS)
-"""Of scans. Software that derives or anonymizes series often writes OT (other) or nothing."""
+MODALITIES = ("MR", "OT", "", *OTHER_SCANNERS)
+"""Modalities of scans. Software that derives or anonymizes series often writes OT (other) or nothing."""
 LOCALIZER = re.compile("locali[sz]er|scout|survey|pilot", re.IGNORECASE)
-"""What localizers are called."""
-CODECS = ("utf-8", "latin-1", "iso8859-2", "iso8859-5", "iso8859-7", "shift_jis", "iso2022_jp", "gb18030", "euc_kr")
-"""What a patient's name may be written in."""
-SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "å": "aa", "æ": "ae"})
+"""Words in the descriptions of localizers."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,8 @@ class Series:
     """One DICOM series.
 
     Args:
-        folder: the folder of its files, or the nearest above them where they lie in several.
-        files: in slice order, damaged ones among them.
+        folder: the folder of its files, or the nearest above them if they lie in several.
+        files: in slice order, with those that are damaged.
         name: neutral and the same in every run: the series' number, and a hash of the UIDs of series and study.
         described: the folder's path, with *** for the patient's name, id and birth date.
     """
@@ -47,18 +43,18 @@ class Series:
         """Return the volume (X, Y, Z): X along the rows of a slice, Y down its columns, Z from slice to slice.
 
         This is SimpleITK's order of voxels: Z runs along the cross product of X and Y. The affine is RAS in mm, as
-        qform and sform of code 1 (scanner). Integers keep their type, unless a factor of the series makes fractions of
-        them: then the voxels are float32.
+        qform and sform of code 1 (scanner). Integers keep their type. If the series rescales them to fractions, the
+        voxels are float32.
 
         Raises:
-            ScanError: where the files are not all the slices of one volume, or one cannot be read.
+            ScanError: if the files are not all the slices of one volume, or one of them cannot be read.
         """
         parts = []
         for file in self.files:
             try:
-                parts.append(read_slices(file))
+                parts.append(read_frames(file))
             except ScanError as error:
-                name = _without_patient(file.name, map(tags_of, self.files))
+                name = without_patient(file.name, (tags_of(file).patient for file in self.files))
                 raise ScanError(f"its file {name} {error}") from None
         return volume_of(parts)
 
@@ -66,8 +62,9 @@ class Series:
 def find_series(folder: Path) -> list[Series]:
     """Return the DICOM series of a folder and of all folders in it.
 
-    What is no scan is passed over: hidden files and folders, localizers, secondary captures, reports, contours. A
-    damaged file goes with its series, so that reading fails, or is one of its own where that cannot be told.
+    Files that are no scan are passed over: hidden files and folders, localizers, secondary captures, reports, contours.
+    A damaged file stays in its series, so that reading the series fails. If the series of the file is not known, the
+    file is a series of its own.
 
     Args:
         folder: where to search.
@@ -76,7 +73,7 @@ def find_series(folder: Path) -> list[Series]:
     for file in _dicom_files(folder):
         tags = tags_of(file)
         if _is_slice(tags):
-            groups[tags.get(dicom.SERIES_UID) or str(file.parent)][file] = tags
+            groups[tags.series_uid or str(file.parent)][file] = tags
     _take_in_damaged(groups)
     return [_series(part) for group in groups.values() if not _is_localizer(group) for part in _parts(group)]
 
@@ -104,16 +101,16 @@ def _is_dicom(file: Path) -> bool:
 
 
 def _is_slice(tags: Tags) -> bool:
-    if DAMAGED in tags:  # or an object without pixels, such as a report
-        return tags.get(dicom.MEDIA_SOP_CLASS, tags.get(dicom.SOP_CLASS, MR_CLASSES[0])) in MR_CLASSES
+    if tags.damaged:  # or an object without pixels, such as a report
+        return (tags.sop_class or MR_CLASSES[0]) in MR_CLASSES
     # A picture of the screen has no place in space. An MR image without one is a scan that fails, not nothing.
-    placed = dicom.POSITION in tags and dicom.ORIENTATION in tags
-    return tags.get(dicom.MODALITY, "") in MODALITIES and (placed or tags.get(dicom.SOP_CLASS) in MR_CLASSES)
+    placed = tags.position and tags.orientation
+    return tags.modality in MODALITIES and (bool(placed) or tags.sop_class in MR_CLASSES)
 
 
 def _take_in_damaged(groups: dict[str, dict[Path, Tags]]) -> None:
-    """Put damaged files that do not tell their series with the only one of their folder, where there is but one."""
-    for key in [key for key, group in groups.items() if all(DAMAGED in tags for tags in group.values())]:
+    """Add damaged files that do not name their series to the series of their folder, if there is only one."""
+    for key in [key for key, group in groups.items() if all(tags.damaged for tags in group.values())]:
         beside = [group for other, group in groups.items() if other != key and any(str(f.parent) == key for f in group)]
         if len(beside) == 1:
             beside[0].update(groups.pop(key))
@@ -121,17 +118,17 @@ def _take_in_damaged(groups: dict[str, dict[Path, Tags]]) -> None:
 
 def _is_localizer(group: dict[Path, Tags]) -> bool:
     """Tell whether a series only serves to plan others: it says so, or has few slices along each of three axes."""
-    if any("LOCALIZER" in tags.get(dicom.IMAGE_TYPE, "").upper() for tags in group.values()):
+    if any("LOCALIZER" in tags.image_type.upper() for tags in group.values()):
         return True
-    given = [tags[dicom.ORIENTATION] for tags in group.values() if dicom.ORIENTATION in tags]
+    given = [tags.orientation for tags in group.values() if tags.orientation]
     axes = [tuple(np.round(numbers(orientation, 6), 1)) for orientation in given]
     few = max(map(axes.count, axes), default=0) < 10
-    named = any(LOCALIZER.search(tags.get(dicom.SERIES_DESCRIPTION, "")) for tags in group.values())
+    named = any(LOCALIZER.search(tags.series_description) for tags in group.values())
     return few and (named or len(set(axes)) > 2)
 
 
 def _parts(group: dict[Path, Tags]) -> list[dict[Path, Tags]]:
-    """Return a series whole where its slices lie in several folders, but a copy of them as a series of its own."""
+    """Return a series as one part if its slices lie in several folders, but each copy of them as a part of its own."""
     folders: dict[Path, dict[Path, Tags]] = defaultdict(dict)
     for file, tags in group.items():
         folders[file.parent][file] = tags
@@ -146,43 +143,23 @@ def _parts(group: dict[Path, Tags]) -> list[dict[Path, Tags]]:
 
 
 def _complement(one: dict[Path, Tags], other: dict[Path, Tags]) -> bool:
-    """Tell whether no slice is in both, and both are of one patient, as far as their tags tell."""
-    instances = [{tags.get(dicom.INSTANCE_UID, str(file)) for file, tags in part.items()} for part in (one, other)]
-    read = [tags for part in (one, other) for tags in part.values() if DAMAGED not in tags]
-    return instances[0].isdisjoint(instances[1]) and len({tuple(map(tags.get, dicom.PATIENT)) for tags in read}) <= 1
+    """Tell whether no slice is in both, and both show one patient, as far as their tags tell."""
+    instances = [{tags.instance_uid or str(file) for file, tags in part.items()} for part in (one, other)]
+    patients = {tags.patient for part in (one, other) for tags in part.values() if not tags.damaged}
+    return instances[0].isdisjoint(instances[1]) and len(patients) <= 1
 
 
 def _series(group: dict[Path, Tags]) -> Series:
     files = tuple(sorted(group, key=lambda file: (_along_normal(group[file]), file)))
     folder = Path(os.path.commonpath([file.parent for file in files]))
-    tags = next((tags for tags in group.values() if DAMAGED not in tags), group[files[0]])
-    identity = (tags.get(dicom.SERIES_UID) or str(folder.resolve()), tags.get(dicom.STUDY_UID, ""))
+    tags = next((tags for tags in group.values() if not tags.damaged), group[files[0]])
+    identity = (tags.series_uid or str(folder.resolve()), tags.study_uid)
     digest = hashlib.sha256("\n".join(identity).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    number = re.fullmatch(r"[0-9]{1,9}", tags.get(dicom.SERIES_NUMBER, ""))
+    number = re.fullmatch(r"[0-9]{1,9}", tags.series_number)
     name = f"series-{number[0]}_{digest}" if number else f"series_{digest}"
-    return Series(folder, files, name, _without_patient(str(folder), group.values()))
+    return Series(folder, files, name, without_patient(str(folder), (tags.patient for tags in group.values())))
 
 
 def _along_normal(tags: Tags) -> float:
-    axes = numbers(tags.get(dicom.ORIENTATION, ""), 6)
-    return float(np.nan_to_num(np.cross(axes[:3], axes[3:]) @ numbers(tags.get(dicom.POSITION, ""), 3)))
-
-
-def _without_patient(text: str, group: Iterable[Tags]) -> str:
-    """Return a path or a file's name with *** for what identifies the patient of these tags."""
-    hidden: set[str] = set()
-    for tags in {tuple(tags.get(tag, "") for tag in dicom.PATIENT): tags for tags in group}.values():
-        for tag in (*dicom.PATIENT_NAMES, *dicom.PATIENT_IDS):
-            given = tags.get(tag, "").encode("utf-8", "surrogateescape")
-            values = {unicodedata.normalize("NFC", given.decode(codec, "ignore")) for codec in CODECS}
-            between = r"[\^=\\\s]+" if tag in dicom.PATIENT_NAMES else r"\\"
-            parts = {part.strip() for value in values for part in re.split(between, value)}
-            parts |= {unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode() for part in parts}
-            parts |= {part.lower().translate(SPELT_OUT) for part in parts}
-            hidden |= {re.escape(part) for part in parts if len(part) > 1}
-        if date := re.fullmatch(r"(\d{4})\D?(\d\d)\D?(\d\d)", tags.get(dicom.BIRTH_DATE, "")):
-            year, month, day = date.groups()
-            hidden |= {r"[-._ ]?".join(order) for order in ((year, month, day), (day, month, year), (month, day, year))}
-    text = unicodedata.normalize("NFC", text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    either = "|".join(sorted(hidden, key=len, reverse=True))
-    return re.sub(either, "***", text, flags=re.IGNORECASE) if hidden else text
+    axes = numbers(tags.orientation, 6)
+    return float(np.nan_to_num(np.cross(axes[:3], axes[3:]) @ numbers(tags.position, 3)))

@@ -1,62 +1,71 @@
-"""DICOM slices: the tags of a file, what it holds, and the volume that slices make up.
+"""DICOM slices: what a file holds, where that lies, and the volume that slices make up.
 
-SimpleITK (GDCM) decodes the pixels. Where they lie is worked out here from the position that each slice carries:
-SimpleITK only warns of missing slices, and gives frames of one file that are not evenly spaced a spacing of 1 mm.
+SimpleITK (GDCM) decodes the pixels. Their places are worked out here, from the position of each slice: SimpleITK only
+warns about missing slices, and gives a spacing of 1 mm to the frames of a file that are not evenly spaced.
 """
 
-import re
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from pydicom import Dataset
 
 from pipeline.errors import ScanError
+from pipeline.scans.dicom_tags import items_of, numbers, of_meta, read_dataset, text_of
 
-TRANSFER_SYNTAX, MEDIA_SOP_CLASS = "0002|0010", "0002|0002"
-IMAGE_TYPE, SOP_CLASS, INSTANCE_UID, MODALITY = "0008|0008", "0008|0016", "0008|0018", "0008|0060"
-STUDY_UID, SERIES_UID, SERIES_NUMBER, SERIES_DESCRIPTION = "0020|000d", "0020|000e", "0020|0011", "0008|103e"
-POSITION, ORIENTATION, PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
-INTERCEPT, SLOPE = "0028|1052", "0028|1053"
-PATIENT_NAMES, PATIENT_IDS, BIRTH_DATE = ("0010|0010", "0010|1001"), ("0010|0020", "0010|1000"), "0010|0030"
-PATIENT = (*PATIENT_NAMES, *PATIENT_IDS, BIRTH_DATE)
-"""What must not reach any output."""
-
-SALVAGED = (MEDIA_SOP_CLASS, SOP_CLASS, TRANSFER_SYNTAX, MODALITY, STUDY_UID, SERIES_UID, SERIES_NUMBER, *PATIENT)
-"""What is looked for in a file that SimpleITK does not read."""
-DAMAGED = "damaged"
-"""Stands among the tags of such a file."""
-PIXELS = b"\xe0\x7f\x10\x00"
-"""The tag that pixels follow."""
-FRAMES = rb"\x00\x52[\x29\x30]\x92"
-"""The tags of the sequences that describe the frames of a multi-frame file."""
 UNCOMPRESSED = tuple(f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2"))
+"""Transfer syntaxes that do not compress the pixels."""
 OTHER_SCANNERS = ("CT", "PT", "NM")
-"""Modalities that are scans too, but not MRI: refused by name rather than passed over."""
+"""Modalities that are scans but not MRI: they are refused by name rather than passed over."""
+GEOMETRY = {
+    "ImagePositionPatient": (3, "PlanePositionSequence"),
+    "ImageOrientationPatient": (6, "PlaneOrientationSequence"),
+    "PixelSpacing": (2, "PixelMeasuresSequence"),
+}
+"""Tags that place a slice: how many numbers each has, and the sequence that holds it for a frame."""
+RESCALING = ("RescaleSlope", "RescaleIntercept")
+"""Tags that turn what is stored into the scanner's values."""
 
-Tags = dict[str, str]
+
+class Frames(NamedTuple):
+    """The frames of one file, and where they lie in LPS, mm."""
+
+    voxels: np.ndarray  # (frames, rows, columns)
+    positions: np.ndarray  # (frames, 3), the centre of the first voxel
+    axes: np.ndarray  # (frames, 6), the directions along a row and down a column
+    spacings: np.ndarray  # (frames, 2), from row to row and from column to column
 
 
-def tags_of(file: Path) -> Tags:
-    """Return the tags of an image, and of any other file those that can be made out, with `DAMAGED` among them."""
+def read_frames(file: Path) -> Frames:
+    """Return the frames of a file: one slice, or the frames of a multi-frame file.
+
+    Raises:
+        ScanError: if they cannot be read or placed; its message continues the file's name.
+    """
+    import SimpleITK
+
     reader = _reader(file)
+    tags = read_dataset(file, last="PixelSpacing")
     try:
-        reader.ReadImageInformation()
-        return _tags(reader)
-    except Exception:  # SimpleITK raises RuntimeError for all that GDCM cannot read as an image
-        return _salvaged(file) | {DAMAGED: "yes"}
-
-
-def _salvaged(file: Path) -> Tags:
-    try:
-        content = file.read_bytes().split(PIXELS)[0]
-    except OSError:
-        return {}
-    found = {tag: _values(content, tag) for tag in SALVAGED}
-    # Sequences that refer to other series come before a file's own tags.
-    return {tag: values[-1] for tag, values in found.items() if values}
+        file.open("rb").close()
+        image = reader.Execute()
+    except OSError as error:
+        raise ScanError(f"cannot be opened ({error.strerror}); check its permissions") from error
+    except Exception:  # SimpleITK raises RuntimeError for all that GDCM cannot read
+        syntax = of_meta(tags, "TransferSyntaxUID")
+        if syntax in ("", *UNCOMPRESSED):
+            raise ScanError("is damaged or cut short; export or copy it again") from None
+        raise ScanError(f"is damaged, or its compression ({syntax}) is not known; export it uncompressed") from None
+    modality = text_of(tags, "Modality")
+    if modality in OTHER_SCANNERS:
+        raise ScanError(f"is of modality {modality}; give MRI scans (MR)")
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        raise ScanError("is a colour picture; give the scan itself, with one grey value a voxel")
+    voxels = SimpleITK.GetArrayFromImage(image)
+    voxels = voxels.reshape(-1, *voxels.shape[-2:])
+    return Frames(voxels, *_geometry(file, tags, len(voxels)))
 
 
 def _reader(file: Path) -> Any:
@@ -69,86 +78,41 @@ def _reader(file: Path) -> Any:
     return reader
 
 
-def _tags(reader: Any) -> Tags:
-    return {tag: reader.GetMetaData(tag).strip() for tag in reader.GetMetaDataKeys()}
+def _geometry(file: Path, tags: Dataset, frames: int) -> list[np.ndarray]:
+    """Return positions, axes and spacings of a file's frames, as `Frames` describes them.
+
+    Raises:
+        ScanError: if the file does not give them for each frame, or rescales its frames differently.
+    """
+    values = {keyword: [text_of(tags, keyword)] for keyword in GEOMETRY}
+    if frames > 1 or [""] in values.values():
+        tags = read_dataset(file, last="PerFrameFunctionalGroupsSequence")
+        rescaling = (_of_frames(tags, "PixelValueTransformationSequence", keyword) for keyword in RESCALING)
+        if any(len(set(factors)) > 1 for factors in rescaling):
+            raise ScanError("scales its frames differently, which is not supported; convert it with dcm2niix")
+        values = {keyword: _of_frames(tags, sequence, keyword) for keyword, (_, sequence) in GEOMETRY.items()}
+    geometry = [np.array([numbers(text, GEOMETRY[keyword][0]) for text in texts]) for keyword, texts in values.items()]
+    given = all(part.size and np.isfinite(part).all() for part in geometry) and geometry[2].min() > 0
+    if not given or len(geometry[0]) != frames:
+        raise ScanError("does not tell where its slices lie (position, orientation, pixel spacing); export it again")
+    return geometry
 
 
-def _values(content: bytes, tag: str) -> list[str]:
-    """Return a tag's values wherever it occurs, inside sequences too, which SimpleITK does not show (little-endian)."""
-    head = re.escape(struct.pack("<HH", *(int(half, 16) for half in tag.split("|"))))
+def _of_frames(tags: Dataset, sequence: str, keyword: str) -> list[str]:
+    """Return a tag's value for each frame, from the frame's own groups or from those that all frames share."""
+    shared = items_of(tags, "SharedFunctionalGroupsSequence")
     values = []
-    for match in re.finditer(head + rb"(?:[A-Z]{2}(..)|(..\0\0))", content, re.DOTALL):  # with its type, or without
-        end = match.end() + int.from_bytes(match[1] or match[2], "little")
-        if end <= len(content):
-            values.append(content[match.end() : end].decode("utf-8", "surrogateescape").strip(" \0"))
+    for frame in items_of(tags, "PerFrameFunctionalGroupsSequence"):
+        found = (text_of(item, keyword) for groups in (frame, *shared) for item in items_of(groups, sequence))
+        values.append(next(found, ""))
     return values
 
 
-def numbers(text: str, count: int) -> np.ndarray:
-    """Return the numbers of a tag's value, all NaN where they are not `count`."""
-    try:
-        found = np.array(text.split("\\"), dtype=float)
-    except ValueError:
-        found = np.empty(0)
-    return found if len(found) == count else np.full(count, np.nan)
-
-
-class Slices(NamedTuple):
-    """What one file holds, and where it lies in LPS, mm."""
-
-    voxels: np.ndarray  # (frames, rows, columns)
-    positions: np.ndarray  # (frames, 3), the centre of the first voxel
-    axes: np.ndarray  # (1 or frames, 6), the directions along a row and down a column
-    spacings: np.ndarray  # (1 or frames, 2), from row to row and from column to column
-
-
-def read_slices(file: Path) -> Slices:
-    """Return the slices of a file: one, or the frames of a multi-frame file.
+def volume_of(parts: Sequence[Frames]) -> nib.nifti1.Nifti1Image:
+    """Return the volume (X, Y, Z) that the files of a series make up, as `Series.read` describes it.
 
     Raises:
-        ScanError: whose message goes on after the file's name.
-    """
-    import SimpleITK
-
-    reader = _reader(file)
-    try:
-        file.open("rb").close()
-        image = reader.Execute()
-    except OSError as error:
-        raise ScanError(f"cannot be opened ({error.strerror}); check its permissions") from error
-    except Exception:
-        syntax = _salvaged(file).get(TRANSFER_SYNTAX, "")
-        if syntax in ("", *UNCOMPRESSED):
-            raise ScanError("is damaged or cut short; export or copy it again") from None
-        raise ScanError(f"is damaged, or its compression ({syntax}) is not known; export it uncompressed") from None
-    tags = _tags(reader)
-    if tags.get(MODALITY) in OTHER_SCANNERS:
-        raise ScanError(f"is of modality {tags[MODALITY]}; give MRI scans (MR)")
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        raise ScanError("is a colour picture; give the scan itself, with one grey value a voxel")
-    voxels = SimpleITK.GetArrayFromImage(image)
-    voxels = voxels.reshape(-1, *voxels.shape[-2:])
-    lengths = {POSITION: 3, ORIENTATION: 6, PIXEL_SPACING: 2}
-    values = {tag: [tags[tag]] for tag in lengths if tag in tags}
-    if len(voxels) > 1 or len(values) < len(lengths):
-        content = file.read_bytes()
-        start = re.search(FRAMES, content)
-        content = content[start.start() :].split(PIXELS)[0] if start else b""
-        if len(set(_values(content, SLOPE))) > 1 or len(set(_values(content, INTERCEPT))) > 1:
-            raise ScanError("scales its frames differently, which is not supported; convert it with dcm2niix")
-        values = {tag: _values(content, tag) for tag in lengths}
-    geometry = [np.array([numbers(value, lengths[tag]) for value in values[tag]]) for tag in lengths]
-    told = all(part.size and np.isfinite(part).all() for part in geometry) and geometry[2].min() > 0
-    if not told or len(geometry[0]) != len(voxels):
-        raise ScanError("does not tell where its slices lie (position, orientation, pixel spacing); export it again")
-    return Slices(voxels, *geometry)
-
-
-def volume_of(parts: Sequence[Slices]) -> nib.nifti1.Nifti1Image:
-    """Return the volume (X, Y, Z) that the slices of a series make up, as `Series.read` describes it.
-
-    Raises:
-        ScanError: where they are not all the slices of one volume.
+        ScanError: if they are not all the slices of one volume.
     """
     axes, spacings = (np.concatenate(given) for given in ([p.axes for p in parts], [p.spacings for p in parts]))
     if len({part.voxels.shape[1:] for part in parts}) > 1 or np.ptp(spacings, axis=0).max() > 1e-3:
@@ -182,10 +146,10 @@ def volume_of(parts: Sequence[Slices]) -> nib.nifti1.Nifti1Image:
 
 
 def _step(along: np.ndarray) -> float:
-    """Return the distance from slice to slice, mm, of slices at these places along their normal, in ascending order.
+    """Return the distance from slice to slice, mm, from the ascending places of slices along their normal.
 
     Raises:
-        ScanError: where slices are missing, lie at the same place or are not evenly spaced.
+        ScanError: if slices are missing, lie at the same place or are not evenly spaced.
     """
     steps = np.diff(along)
     places = 1 + int((steps > 0.01).sum())

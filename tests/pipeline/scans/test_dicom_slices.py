@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from dicom_series import OBLIQUE, write_multiframe, write_series
+from dicom_series import OBLIQUE, element, write_multiframe, write_series
 
 from pipeline.errors import ScanError
 from pipeline.scans.dicom_series import Series, find_series
@@ -98,6 +98,35 @@ def test_a_multiframe_file_is_read_by_the_places_of_its_frames(tmp_path: Path, o
     image = only(tmp_path).read()
     assert np.array_equal(voxels(image), VOXELS)
     assert image.affine == pytest.approx(np.array([[-1, 0, 0, 10], [0, -1.2, 0, 20], [0, 0, 3, 0], [0, 0, 0, 1]]))
+
+
+def private(*elements: bytes) -> bytes:
+    """Return elements in a private sequence, as Philips writes them into each frame."""
+    return element("2005|0014", "LO", "Philips MR Imaging DD 005") + element("2005|140f", "SQ", [b"".join(elements)])
+
+
+def misleading() -> bytes:
+    """Return the elements of a second geometry and a second scale."""
+    place = element("0020|0032", "DS", "1\\2\\3") + element("0020|0037", "DS", "0\\1\\0\\0\\0\\1")
+    scale = element("0028|1052", "DS", "5") + element("0028|1053", "DS", "5")
+    return place + element("0028|0030", "DS", "7\\7") + scale
+
+
+@pytest.mark.parametrize(
+    ("of_frame", "of_file"),
+    [
+        (private(misleading()), b""),
+        (b"", element("0029|0010", "LO", "OURS") + element("0029|1010", "OW", misleading())),
+        (b"", element("0029|0010", "LO", "OURS") + element("0029|1010", "OW", b"\x00\x52\x30\x92SQ" + misleading())),
+    ],
+)
+def test_private_elements_do_not_place_frames(tmp_path: Path, of_frame: bytes, of_file: bytes) -> None:
+    positions = [(-10, -20, 3.0 * place) for place in range(9)]
+    write_multiframe(tmp_path / "plain" / "enhanced.dcm", VOXELS, positions)
+    write_multiframe(tmp_path / "private" / "enhanced.dcm", VOXELS, positions, of_frame=of_frame, of_file=of_file)
+    expected, image = (only(tmp_path / name).read() for name in ("plain", "private"))
+    assert np.array_equal(image.affine, expected.affine)
+    assert np.array_equal(voxels(image), VOXELS)
 
 
 @pytest.mark.parametrize(
