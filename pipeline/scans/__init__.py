@@ -1,7 +1,7 @@
 """Scans: found, named, checked and read, with their masks and labels."""
 
 from pipeline.scans.cases import Case, find_cases
-from pipeline.scans.checks import check_scan, read_label
+from pipeline.scans.checks import check_scan, header_warnings, read_header, read_label
 from pipeline.scans.reading import ReadCase
 
-__all__ = ["Case", "ReadCase", "check_scan", "find_cases", "read_label"]
+__all__ = ["Case", "ReadCase", "check_scan", "find_cases", "header_warnings", "read_header", "read_label"]

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.prediction.earlier import OTHERWISE
 from pipeline.prediction.report import write_report
 from pipeline.prediction.results import Result
 from pipeline.prediction.run_info import CalibrationInfo, RunInfo
@@ -129,6 +130,28 @@ def test_without_calibration_the_report_says_so(tmp_path: Path) -> None:
     unknown = {"max_surprise": None, "anomaly_ml": None, "clusters": None, "largest_cluster_ml": None}
     write_report([case(tmp_path, "one", **unknown)], replace(RUN, calibration=None, threshold=None), tmp_path)
     assert "no calibration" in Page(tmp_path / "report.html").text
+
+
+@pytest.mark.parametrize("warning", OTHERWISE)
+def test_a_scan_made_otherwise_is_marked_and_has_no_threshold_in_its_curve(tmp_path: Path, warning: str) -> None:
+    results = [case(tmp_path, "earlier", warnings=(warning,)), case(tmp_path, "now", warnings=("odd spacing",))]
+    write_report(results, RUN, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('class="limit"') == 1
+    assert page.count(f'<small class="warn-mark">{warning}</small>') == 1
+    assert page.count("see the warning") == 1
+
+
+@pytest.mark.parametrize(
+    ("volume", "words"),
+    [(0.0, "less than 0.1 ml"), (1e-5, "less than 0.1 ml"), (0.14, "about 0.14 ml"), (9.97, "about 10 ml")],
+)
+def test_no_volume_of_false_alarm_is_0(tmp_path: Path, volume: float, words: str) -> None:
+    calibration = CalibrationInfo(12, 1300.0, volume, 6.0)
+    write_report([case(tmp_path, "one")], replace(RUN, calibration=calibration), tmp_path)
+    text = " ".join(Page(tmp_path / "report.html").text.split())
+    assert f"Expect {words} of false alarm" in text
+    assert "healthy: 0 ml" not in text
 
 
 def test_a_place_is_told_in_words(tmp_path: Path) -> None:
