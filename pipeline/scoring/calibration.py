@@ -71,9 +71,10 @@ class Calibration:
         """The smallest share of healthy voxels that a threshold can be chosen for, rounded up to two digits.
 
         It is one voxel of each scan on average, and no less than the share of the highest score: beyond it, every
-        threshold is the same.
+        threshold is the same. Healthy voxels that all score alike set no such limit.
         """
-        smallest = max(self.scans / self.voxels, float(self.shares[-1]))
+        highest = float(self.shares[-1]) if len(self.shares) > 1 else 0.0
+        smallest = max(self.scans / self.voxels, highest)
         unit = 10.0 ** (np.floor(np.log10(smallest)) - 1)
         return float(f"{np.ceil(smallest / unit) * unit:.1e}")
 

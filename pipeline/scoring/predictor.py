@@ -78,8 +78,8 @@ class Predictor:
         if calibration is not None and fpr < calibration.smallest_fpr:
             scans = f"{calibration.scans} healthy scan{'s' * (calibration.scans != 1)}"
             raise UsageError(
-                f"fpr is {fpr:g}, but the {scans} behind this model's threshold can tell no share of false alarms below "
-                f"{calibration.smallest_fpr:g}; give --fpr {calibration.smallest_fpr:g} or more"
+                f"fpr is {fpr:g}, but the {scans} behind this model's threshold can tell no share of false alarms "
+                f"below {calibration.smallest_fpr:g}; give --fpr {calibration.smallest_fpr:g} or more"
             )
         self.model = model
         self.read = read

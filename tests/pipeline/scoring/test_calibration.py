@@ -93,8 +93,9 @@ def test_a_share_that_cannot_be_known_is_refused_with_the_smallest_possible(
 
 
 def test_where_all_healthy_scores_are_equal_only_higher_ones_pass() -> None:
-    threshold = calibration_of(np.full(100, 2.0)).threshold(0.01)
-    assert 2.0 < threshold < 2.05
+    calibration = calibration_of(np.full(100, 2.0))
+    assert 2.0 < calibration.threshold(0.01) < 2.05
+    assert calibration.smallest_fpr == 0.01
 
 
 def test_training_ends_with_a_calibration_on_scans_it_did_not_learn_from(run: Path, cohort: Path) -> None:
