@@ -196,7 +196,6 @@ def test_on_paper_no_column_is_cut(tmp_path: Path, paper: str, length: int) -> N
     if BROWSER is None or shutil.which("pdftotext") is None:
         pytest.skip("no Chromium or pdftotext here to print the report with")
     large = {"anomaly_ml": 1234.5, "clusters": 1234, "largest_cluster_ml": 1234.5}
-    place = "-134.2 112.0 -140.4"
     names = ["W" * length, ("part_" * 40)[:length], ("two words " * 20)[:length].strip()]
     results = [
         case(
