@@ -38,6 +38,8 @@ class ScoreOptions:
         polarity: "bright", "dark" or "both": which residuals count in `recommended`.
         smoothing: weight of the total variation filter, pixels.
         symmetry: share of the residuals' symmetric part that is left out, 0 to 1.
+        symmetry_other_sign: whether a larger residual of the other sign on the other side counts as symmetric too, so
+            that a lesion has no ghost on the other side.
         reconstruction_share: share of the reconstruction that is subtracted, 0 to 1.
 
     Raises:
@@ -48,6 +50,7 @@ class ScoreOptions:
     polarity: str = "both"
     smoothing: float = 0.0
     symmetry: float = 0.0
+    symmetry_other_sign: bool = True
     reconstruction_share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -68,17 +71,26 @@ def polarised(residual: torch.Tensor, polarity: str) -> torch.Tensor:
     return residual.clamp(min=0) if polarity == "bright" else (-residual).clamp(min=0)
 
 
-def symmetric_part(residual: torch.Tensor, width: int) -> torch.Tensor:
+def symmetric_part(residual: torch.Tensor, width: int, other_sign: bool = True) -> torch.Tensor:
     """Return what residuals (B, C, H, W) have in common with their mirror image along H, left and right.
 
-    Means over squares of odd `width` (pixels) are compared, as no brain is its own mirror image to the pixel. Where
-    both sides have the same sign it is the smaller of the two, elsewhere 0: what lies on one side only has no share.
-    In the middle, where the two squares overlap, it is weighted by the share of them that does not: a lesion across the
-    midline is not its own other side.
+    Means over squares of odd `width` (pixels) are compared, as no brain is its own mirror image to the pixel. If m is
+    the mean here and o the mean on the other side, the symmetric part is
+
+        sign(m) min(|m|, |o|)          if both have the same sign,
+        sign(m) min(|m|, |o| - |m|)    if the signs differ and |o| > |m|, with `other_sign`,
+        0                              else: what lies on one side only has no share.
+
+    The second case is the mirror image of a lesion: the lesion takes away what m would have had in common with the
+    other side, so that m would stand out as a ghost. In the middle, where the two squares overlap, the symmetric part
+    is weighted by the share of them that does not: a lesion across the midline is not its own other side.
     """
     mean = F.avg_pool2d(residual, width, stride=1, padding=width // 2)
     other = mean.flip(-2)
     common = torch.minimum(mean, other).clamp(min=0) + torch.maximum(mean, other).clamp(max=0)
+    if other_sign:
+        excess = (other.abs() - mean.abs()).clamp(min=0)
+        common = torch.where(mean * other < 0, mean.sign() * torch.minimum(mean.abs(), excess), common)
     height = residual.shape[-2]
     apart = (2 * torch.arange(height, device=residual.device) - (height - 1)).abs()  # pixels between the two squares
     return common * (apart / width).clamp(max=1)[:, None]
@@ -94,7 +106,7 @@ def recommend(residual: torch.Tensor, options: ScoreOptions) -> torch.Tensor:
     """
     if options.symmetry > 0:
         width = 2 * round(2 * options.smoothing) + 1  # about as far as the filter itself reaches
-        residual = residual - options.symmetry * symmetric_part(residual, width)
+        residual = residual - options.symmetry * symmetric_part(residual, width, options.symmetry_other_sign)
     return polarised(total_variation_filter(residual, options.smoothing), options.polarity).mean(1, keepdim=True)
 
 

@@ -10,7 +10,7 @@ from pipeline.model.configuration import (
 )
 from pipeline.model.packing import pack
 from pipeline.model.run import Run
-from pipeline.model.settings import CALIBRATED_SETTINGS, FIXED_AT_TRAINING
+from pipeline.model.settings import CALIBRATED_SETTINGS, FIXED_AT_TRAINING, FORMER_SETTINGS
 from pipeline.model.trained import Model, load_model
 from pipeline.model.unpacking import open_model
 
@@ -18,6 +18,7 @@ __all__ = [
     "BUNDLE",
     "CALIBRATED_SETTINGS",
     "FIXED_AT_TRAINING",
+    "FORMER_SETTINGS",
     "Model",
     "Run",
     "build",

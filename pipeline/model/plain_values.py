@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.model.configuration import BUNDLE, settings_of, with_settings
+from pipeline.model.settings import FORMER_SETTINGS
 
 MACHINE_KEYS = {"bundle_root", "dataset_dir", "bank_dir", "mask_dir", "output_dir", "overwrite", "device", "imports"}
 """Keys that belong to the machine, not to the model."""
@@ -43,7 +44,7 @@ def on_installed_blocks(name: str, settings: dict[str, Any]) -> str:
         UsageError: if a guarded block is another, or code stands in place of a plain value.
     """
     text = (BUNDLE / "configs" / name).read_text(encoding="utf-8")
-    ours = settings_of(text)
+    ours, settings = settings_of(text), FORMER_SETTINGS | settings
     for block in GUARDED_BLOCKS[name]:
         if settings.get(block) != ours[block] and not (block == "inferer" and is_former(settings)):
             raise UsageError(f"its `{block}` is not this program's; unzip it and give its folder if you trust its code")

@@ -12,6 +12,7 @@ import torch
 from pipeline.errors import UsageError
 from pipeline.model.configuration import BUNDLE, load_configuration, settings_of
 from pipeline.model.plain_values import is_former, on_installed_blocks
+from pipeline.model.settings import FORMER_SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """The keys and values of its training configuration."""
-        return settings_of(self.training_configuration.read_text(encoding="utf-8"))
+        return FORMER_SETTINGS | settings_of(self.training_configuration.read_text(encoding="utf-8"))
 
     @property
     def is_former(self) -> bool:

@@ -39,6 +39,7 @@ class Setting:
         fixed_at_training: whether the weights depend on it, so that prediction refuses weights trained with another.
         in_calibration: whether it changes `recommended` after training, so that a calibration holds for one value.
         in_card: whether it stands in the model card.
+        former: the value of models that are older than the setting; None if it was always there.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Setting:
     fixed_at_training: bool = False
     in_calibration: bool = False
     in_card: bool = False
+    former: Any = None
 
     def check(self, key: str, value: Any, example: Any) -> None:
         """Refuse a wrong value of the setting.
@@ -130,11 +132,14 @@ SETTINGS = {
     "polarity": Setting("text", choices=POLARITIES, in_calibration=True, in_card=True),
     "smoothing": Setting("number", minimum=0, in_calibration=True, in_card=True),
     "symmetry": Setting("number", minimum=0, maximum=1, in_calibration=True, in_card=True),
+    "symmetry_other_sign": Setting("true or false", in_calibration=True, in_card=True, former=False),
 }
 """The settings by key, in the order of train.yaml."""
 
 FIXED_AT_TRAINING = tuple(key for key, setting in SETTINGS.items() if setting.fixed_at_training)
 CALIBRATED_SETTINGS = tuple(key for key, setting in SETTINGS.items() if setting.in_calibration)
+FORMER_SETTINGS = {key: setting.former for key, setting in SETTINGS.items() if setting.former is not None}
+"""Settings that came later, with the values that keep the maps of a model, and its calibration, as they were."""
 CARD_SETTINGS = tuple(key for key, setting in SETTINGS.items() if setting.in_card)
 
 

@@ -37,6 +37,7 @@ class Model:
             smoothing=float(settings["smoothing"] * settings["size"] / settings["field_of_view"]),
             # A sagittal slice has no other side.
             symmetry=0.0 if settings["slice_axis"] == "sagittal" else float(settings["symmetry"]),
+            symmetry_other_sign=settings["symmetry_other_sign"],
             # With a share below 1 bright tissue keeps a bright residual and dark tissue a darker one, so all of the
             # reconstruction is subtracted unless only bright lesions count.
             reconstruction_share=float(settings["reconstruction_share"]) if settings["polarity"] == "bright" else 1.0,

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.errors import UsageError, reason_of
 from pipeline.files import sha256_of, write_json
-from pipeline.model import CALIBRATED_SETTINGS, Model, Run
+from pipeline.model import CALIBRATED_SETTINGS, FORMER_SETTINGS, Model, Run
 from pipeline.scoring.familiarity import Facts, Familiarity
 from pipeline.scoring.score_bins import bin_of, edge_of
 
@@ -115,7 +115,7 @@ def load_calibration(run: str | Path, model: Model) -> Calibration | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         newer = content["format"] > CALIBRATION_FORMAT
-        known = (content["model"], content["settings"])
+        known = (content["model"], FORMER_SETTINGS | content["settings"])
         calibration = Calibration(
             np.asarray(content["bins"], np.int64),
             np.asarray(content["shares"], np.float64),
