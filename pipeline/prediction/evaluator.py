@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class ScanEvaluator:
     def __init__(self, predictor: Predictor, dataset: Dataset, output: str | Path, overwrite: bool = False) -> None:
         self.predictor = predictor
         self.cases: Sequence[Case] = dataset.data
-        self.output = Path(output)
+        self.output = Path(str(output))  # the MONAI bundle gives a number for 2024
         self.results: list[Result] = []
         finding = {"fpr": predictor.fpr, "minimum_cluster_ml": predictor.minimum_cluster_ml}
         settings = json.dumps([predictor.model.settings, finding], sort_keys=True)
@@ -122,6 +123,7 @@ class ScanEvaluator:
             return
         failed = sum(result.status == "failed" for result in self.results)
         info = RunInfo.of(self.predictor, started, len(self.cases), failed, interrupted)
+        info = replace(info, skipped=getattr(self.cases, "skipped", ()))
         try:
             write_summary(self.results, self.output)
             write_report(self.results, info, self.output)

@@ -47,6 +47,7 @@ class RunInfo:
         seconds: duration, s.
         cases, failed: number of all cases and of the failed ones.
         interrupted: whether the command was stopped before its end.
+        skipped: a line about each kind of files that may be scans and were passed over.
     """
 
     version: str
@@ -64,6 +65,7 @@ class RunInfo:
     cases: int
     failed: int
     interrupted: bool
+    skipped: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, predictor: Predictor, started: datetime, cases: int, failed: int, interrupted: bool) -> "RunInfo":

@@ -2,7 +2,8 @@
 
 from pipeline.scans.cases import Case, find_cases
 from pipeline.scans.checks import check_scan
+from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
 from pipeline.scans.reading import ReadCase
 
-__all__ = ["Case", "Label", "ReadCase", "check_scan", "find_cases", "read_label"]
+__all__ = ["Case", "Label", "ReadCase", "as_nifti", "check_scan", "find_cases", "read_label"]

@@ -20,7 +20,7 @@ from pipeline.cohorts import Entry, Item, files_of
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import sha256_of, written_aside
 from pipeline.processes import gather, share_of_process
-from pipeline.scans import check_scan
+from pipeline.scans import as_nifti, check_scan
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,8 @@ def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path]) -> str 
     entry, transform, file = arguments
     try:
         check_scan(entry)
-        slices = transform(entry.item())
+        with as_nifti(entry) as files:
+            slices = transform(files.item())
         stack = torch.cat([slices["image"], slices["mask"]], dim=1).numpy().astype(np.float16)
     except (ScanError, ValueError, OSError, RuntimeError, EOFError) as error:
         return reason_of(error)
