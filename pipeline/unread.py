@@ -14,7 +14,7 @@ DICOM = (".dcm", ".ima")
 """Endings of a DICOM file's name, in lower case. Many DICOM files have none."""
 
 SCAN = re.compile(r".*\.(nii(\.\w+)?|mg[zh]|nrrd|nhdr|mha|mhd|img|mnc|dcm|ima)|(.*/)?DICOMDIR", re.IGNORECASE)
-"""Names of scans in an archive."""
+"""Names of scans, in lower or upper case."""
 
 KINDS = {
     r"\.nii\.(bz2|xz|zst|lzma|z|lz4|zip|7z|rar)": "only gzip is read; unpack the file, or compress it to .nii.gz",
@@ -54,7 +54,8 @@ def why_unread(file: Path, dicom: bool = True) -> str | None:
     if not file.exists():
         suffix = file.suffix[1:]
         might_be_dicom = not suffix or suffix.isdigit() or name.endswith(DICOM)  # a UID ends in digits
-        return DANGLING if file.is_symlink() and (reason or might_be_dicom or ARCHIVE.search(name)) else None
+        is_named_so = reason or might_be_dicom or SCAN.fullmatch(name) or ARCHIVE.search(name)
+        return DANGLING if file.is_symlink() and is_named_so else None
     if not file.is_file():
         return None
     if reason is None and ARCHIVE.search(name):

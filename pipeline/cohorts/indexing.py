@@ -21,12 +21,15 @@ from pipeline.cohorts.layouts import LAYOUTS, TOKEN, Layout, expression_of, matc
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import write_json, written_aside
 from pipeline.nifti import SUFFIXES, copy_of, write
-from pipeline.unread import not_read
+from pipeline.unread import line_about, not_read
 
 logger = logging.getLogger(__name__)
 
 Files = dict[str, Path]  # files of scans by their stem: the path below the directory without its suffix
 Cases = dict[str, list[str]]  # stems by case
+
+DOUBLE = "left out: another file differs only in the ending"
+"""What is said of a scan that is there in two formats."""
 
 
 def index_cohort(
@@ -65,8 +68,6 @@ def index_cohort(
     scheme, wanted = _scheme(layout, modalities, image)
     splits = _splits_of(Path(output))
     files = _files(Path(directory).resolve())
-    for line in not_read(Path(directory).resolve(), _others(Path(directory).resolve()), dicom=False):
-        logger.warning("%s", line)
     found = {modality: _scans(files, scheme, modality) for modality in scheme.modalities}
     wanted = wanted or [next(filter(found.get, found), scheme.modalities[0])]
     cases = _complete(found, wanted, scheme)
@@ -133,15 +134,17 @@ def _splits_of(output: Path) -> dict[str, Any]:
 
 def _files(root: Path) -> Files:
     """Return the files of scans below a folder, without hidden ones: these come from archives or version control."""
-    paths = sorted(path.relative_to(root) for suffix in SUFFIXES for path in root.rglob(f"*{suffix}"))
+    paths = sorted(path.relative_to(root) for path in root.rglob("*"))
     visible = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
-    return {without_suffix(path.as_posix()): root / path for path in visible if (root / path).is_file()}
-
-
-def _others(root: Path) -> list[Path]:
-    """Return the files below a folder that are in no format that is read, without hidden ones."""
-    others = (path for path in root.rglob("*") if not path.name.lower().endswith(SUFFIXES) and not path.is_dir())
-    return sorted(path for path in others if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    scans = [path for path in visible if path.name.lower().endswith(SUFFIXES) and (root / path).is_file()]
+    scans.sort(key=lambda path: path.suffix.lower() in (".nii", ".gz"))  # of two formats, NIfTI comes last and stays
+    files = {without_suffix(path.as_posix()): root / path for path in scans}
+    known = set(scans)
+    doubles = sorted({root / path for path in scans} - set(files.values()))
+    lines = not_read(root, (root / path for path in visible if path not in known), dicom=False)
+    for line in [*lines, *([line_about(root, doubles, DOUBLE)] if doubles else [])]:
+        logger.warning("%s", line)
+    return dict(sorted(files.items()))
 
 
 def _scans(files: Files, scheme: Layout, modality: str) -> Cases:

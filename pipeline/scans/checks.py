@@ -104,6 +104,8 @@ def read_header(file: str | Path) -> nib.nifti1.Nifti1Image:
     except ScanError:
         raise
     except Exception as error:  # a damaged file can make a reader raise any exception
+        if isinstance(error, EOFError):
+            raise ScanError(DAMAGED_FILE) from error
         raise ScanError(INSIDE_HEADER if "vox offset" in str(error) else _explain_other_format(path, start)) from error
     if is_nifti(path) and offset_of(image) < image.header.single_vox_offset:
         raise ScanError(INSIDE_HEADER)

@@ -142,9 +142,11 @@ def _length(stream: gzip.GzipFile) -> int:
 
 
 def _open_mgh(path: Path) -> nib.nifti1.Nifti1Image:
+    with gzip.open(path) if is_compressed(path) else open(path, "rb") as stream:
+        flag = stream.read(30)[28:]
     image = nib.freesurfer.mghformat.load(path)
-    if image.header["goodRASFlag"] != 1:
-        raise ScanError("its header does not say where left and right are (goodRASFlag is not 1); convert it again")
+    if int.from_bytes(flag, "big", signed=True) <= 0:  # nibabel would take FreeSurfer's default axes
+        raise ScanError("its header does not say where left and right are (goodRASFlag is 0); convert it again")
     return _placed(image.dataobj, image.affine)
 
 
@@ -153,9 +155,6 @@ def _open_itk(path: Path) -> nib.nifti1.Nifti1Image:
     header, _ = _header_of(path)
     if re.search(DETACHED[suffix], header):
         raise ScanError(f"its voxels lie in another file; write them into the {suffix} file, or convert it to .nii.gz")
-    if not re.search(PLACED[suffix], header):
-        missing = "no `space`" if suffix == ".nrrd" else "no `TransformMatrix`"
-        raise ScanError(f"its header does not say where left and right are ({missing}); convert it from DICOM again")
     voxels = _Voxels(path)
     reader, size = voxels.reader, voxels.shape
     if reader.GetNumberOfComponents() > 1:
@@ -163,6 +162,9 @@ def _open_itk(path: Path) -> nib.nifti1.Nifti1Image:
         raise ScanError(f"it holds {number} values for each voxel; give a scan with one grey value for each")
     if len(size) != 3:
         return nib.nifti1.Nifti1Image(voxels, np.eye(4))  # its shape is refused, as that of any other format
+    if not re.search(PLACED[suffix], header):
+        missing = "no `space`" if suffix == ".nrrd" else "no `TransformMatrix`"
+        raise ScanError(f"its header does not say where left and right are ({missing}); convert it from DICOM again")
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
     affine[:3, 3] = reader.GetOrigin()
