@@ -35,6 +35,9 @@ ARCHIVED = "an archive of scans; unpack it"
 DANGLING = "a dangling link: its target is missing; get the target"
 NOT_INDEXED = "DICOM; a datalist needs files of volumes: convert the series to .nii.gz (for example with dcm2niix)"
 
+ENDING = re.compile(r"(\.(nii|mgh|nrrd|mha|img|hdr|mnc2?|mif|brik|gipl|tar))?\.\w+$", re.IGNORECASE)
+"""The ending of a name, together with that of its compression."""
+
 NAMED = 5
 """At most this many files of a kind are all named."""
 
@@ -78,7 +81,7 @@ def line_about(folder: Path, files: list[Path], what: str) -> str:
     if len(names) <= NAMED:
         named = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     else:
-        endings = sorted({"".join(Path(name).suffixes[-2:]) for name in names}, key=lambda end: (len(end), end))
+        endings = sorted({found[0] if (found := ENDING.search(name)) else "" for name in names})
         kind = f"{' and '.join(endings)} files" if len(endings) <= 3 and all(endings) else "files"
         named = f"{len(names)} {kind} such as {names[0]}"
     return to_printable(f"{folder}: {named} {'is' if len(names) == 1 else 'are'} {what}")
