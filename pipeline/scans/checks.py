@@ -142,8 +142,6 @@ def _explain_other_format(path: Path, start: bytes) -> str:
         return "not compressed, although its name ends in .gz; rename it to .nii"
     if start[128:132] == b"DICM":
         return "a DICOM file, not NIfTI; give the folder of its series"
-    if start.startswith(b"PK"):
-        return "a zip archive, not NIfTI; unpack it"
     if not is_nifti(path):
         return f"not a readable {path.suffix.lower()} file; convert it to .nii.gz"
     return "not a readable NIfTI file; convert it again (for example with dcm2niix)"

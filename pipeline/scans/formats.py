@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.cohorts import Entry
 from pipeline.errors import DAMAGED_FILE, ScanError, reason_of_system
 from pipeline.nifti import SUFFIXES, stem_of
+from pipeline.unread import why_unread
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From ITK's axes to NIfTI's."""
@@ -46,7 +47,7 @@ def open_image(path: Path) -> nib.nifti1.Nifti1Image:
     """
     suffix = path.suffix.lower()
     if not path.name.lower().endswith(SUFFIXES):
-        raise ScanError("not in a format that is read; convert it to .nii.gz")
+        raise ScanError(why_unread(path) or "not in a format that is read; convert it to .nii.gz")
     if suffix in (".mgz", ".mgh"):
         return _open_mgh(path)
     if suffix in ITK:

@@ -220,3 +220,15 @@ def test_the_checksum_of_a_gzip_nrrd_is_the_one_that_gzip_wrote(tmp_path: Path) 
     file.write_bytes(data)
     with pytest.raises(ScanError, match="damaged"):
         check_scan(Entry((str(file),)))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("a.img", "Analyze"), ("a.nii.bz2", "only gzip"), ("a.mnc", "mnc2nii"), ("a.zip", "unpack"), ("a.txt", "format")],
+)
+def test_a_file_of_another_format_that_is_given_itself_is_refused_with_what_to_do(
+    name: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"PK or anything else")
+    with pytest.raises(ScanError, match=reason):
+        check_scan(Entry((str(tmp_path / name),)))
