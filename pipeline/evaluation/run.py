@@ -28,6 +28,7 @@ from pipeline.evaluation.slices import slice_metrics
 from pipeline.evaluation.totals import CaseCounts, Totals
 from pipeline.model import open_model
 from pipeline.nifti import stem_of, voxel_ml
+from pipeline.scan_warnings import log_warnings, short_names
 from pipeline.scans import Case, read_label
 from pipeline.scoring import MAPS, Predictor, open_predictor
 from transforms import volume_to_slices
@@ -79,6 +80,7 @@ def evaluate(
     trained = predictor.model
     baselines = Baselines(splits.get("training", []), trained)
     totals, rows, slices, failed = Totals(len(entries), seed, predictor.threshold), [], [], {}
+    names, warnings = short_names([entry.images[0] for entry in entries]), {}
 
     with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps:
 
@@ -97,6 +99,8 @@ def evaluate(
                     continue
                 rows.append({"number": number, **totals.add(number, case)})
                 slices.append(case.slices)
+                warnings[names[number]] = case.warnings
+        log_warnings(logger, warnings)
         if not rows:
             raise UsageError(f"{data}: none of the {len(entries)} scans of `{split}` could be scored")
         table = pd.DataFrame(rows)
@@ -146,10 +150,9 @@ def _name(entry: Entry) -> str:
 def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: Path) -> CaseCounts:
     """Score one scan, and leave its `recommended` and label, cut to the brain, in a file."""
     model, item = predictor.model, predictor.read(Case("", entry))
-    scores = predictor(item).scores
+    prediction = predictor(item)
+    scores = prediction.scores
     annotation = read_label(entry, scores.mask)
-    for warning in annotation.warnings:
-        logger.warning("%s: %s", _name(entry), warning)
     label = annotation.voxels
     counted = scores.mask | label
     maps = {**scores.maps, **baselines(item)}
@@ -174,6 +177,7 @@ def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: 
         slices=scores.slices.assign(case=_name(entry), **by_slice),
         mu=mu.flatten(1).numpy().astype(np.float64),
         voxel_ml=volume_ml,
+        warnings=(*annotation.warnings, *prediction.warnings),
     )
 
 

@@ -26,7 +26,7 @@ NO_LESIONS = "there are no annotated voxels, or no others"
 
 @dataclass(frozen=True)
 class CaseCounts:
-    """What a case contributes, without its maps."""
+    """What a case contributes, without its maps, and the warnings about its scan."""
 
     name: str
     counts: dict[str, Counts]
@@ -35,6 +35,7 @@ class CaseCounts:
     slices: pd.DataFrame
     mu: np.ndarray
     voxel_ml: float
+    warnings: tuple[str, ...] = ()
 
 
 class Totals:

@@ -123,6 +123,7 @@ SETTINGS = {
     "val_interval": Setting("whole number", above=0),
     "checkpoint_interval": Setting("whole number", above=0),
     "keep_best": Setting("true or false"),
+    "picture_interval": Setting("whole number", minimum=0),
     "early_stopping": Setting("whole number", minimum=0),
     # the score `recommended`
     "reconstruction_share": Setting("number", minimum=0, maximum=1, in_calibration=True, in_card=True),

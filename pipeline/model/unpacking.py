@@ -4,7 +4,7 @@ import json
 import logging
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -22,6 +22,9 @@ LARGEST = 4 << 30
 """Bytes that a bundle may have when it is unpacked."""
 
 MOST_FILES = 1000
+
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""Files that Finder and Explorer leave in folders."""
 
 UNPACKED_FILES = ("models/model.pt", "models/model.json", "models/calibration.json")
 """Files that are taken as they are; of the configurations only the plain values are."""
@@ -78,7 +81,8 @@ def _checked(file: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             _refuse_unsafe(file, entries)
-            content = {entry.filename: archive.read(entry) for entry in entries}
+            names = _packed_names([entry.filename for entry in entries])
+            content = {name: archive.read(entry) for entry in entries if (name := names.get(entry.filename))}
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise UsageError(f"{file}: not a model, and no whole zip file; give what `train` or `pack` wrote") from error
     try:
@@ -94,6 +98,25 @@ def _checked(file: Path) -> dict[str, bytes]:
         if sha256(content[name]).hexdigest() != packed[name]:
             raise UsageError(f"{file}: {name} was changed after it was packed; ask for the one that was packed")
     return content
+
+
+def _packed_names(names: Sequence[str]) -> dict[str, str]:
+    """Return the name that each file of a zip was packed under.
+
+    Where Finder or Explorer made the zip again, all is in one top folder, and there are folders and files of their own.
+    """
+    paths = {name: PurePosixPath(name) for name in names if not name.endswith("/")}
+    kept = {name: path for name, path in paths.items() if path.parts[0] != "__MACOSX" and path.name not in LITTER}
+    top = min(
+        (path.parent for path in kept.values() if path.name == SUMS), key=lambda top: len(top.parts), default=None
+    )
+    if top is None or not all(path.is_relative_to(top) for path in kept.values()):
+        return {name: name for name in kept}
+    return {name: str(path.relative_to(top)) for name, path in kept.items()}
+
+
+def _is_litter(path: PurePosixPath) -> bool:
+    return path.parts[0] == "__MACOSX" or path.name in LITTER or path.name.startswith("._")
 
 
 def _refuse_unsafe(file: Path, entries: list[zipfile.ZipInfo]) -> None:

@@ -1,9 +1,10 @@
 """Prediction: it writes a folder of maps for each new scan. One bad scan never stops the others.
 
 The story of `predict`: the inputs become cases (scans/). Each case is read (reader.py), predicted
-(scoring/predictor.py) and written (case_folder.py). A summary and a report list the results of all cases (results.py,
-report.py). While one scan is scored, the next is read and the previous one is written. A case's folder is renamed into
-place when it is complete, so the same command continues an interrupted prediction.
+(scoring/predictor.py) and written (case_folder.py). A summary and a report list the results of all cases, those of
+earlier commands too (results.py, report.py, earlier.py). While one scan is scored, the next is read and the previous
+one is written. A case's folder is renamed into place when it is complete, so the same command continues an interrupted
+prediction.
 """
 
 import hashlib
@@ -22,11 +23,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from pipeline.errors import UsageError
 from pipeline.model import Run, build, open_model
 from pipeline.prediction.case_folder import folder_aside, write_case
+from pipeline.prediction.earlier import MadeWith, earlier_runs, with_earlier
 from pipeline.prediction.reader import CaseReader, Reading
 from pipeline.prediction.report import write_report
 from pipeline.prediction.results import Result, write_record, write_summary
 from pipeline.prediction.run_info import RunInfo
 from pipeline.processes import gather, joined_processes, rank, share_of_process
+from pipeline.scan_warnings import log_warnings
 from pipeline.scans import Case
 from pipeline.scoring import Prediction, Predictor
 
@@ -51,10 +54,14 @@ class ScanEvaluator:
         finding = {"fpr": predictor.fpr, "minimum_cluster_ml": predictor.minimum_cluster_ml}
         settings = json.dumps([predictor.model.settings, finding], sort_keys=True)
         digest = hashlib.sha256(settings.encode()).hexdigest()
-        self.ahead = ThreadBuffer(CaseReader(dataset, self.output, predictor, digest, overwrite), 1)
+        calibration = predictor.calibration.fingerprint if predictor.calibration is not None else None
+        self.made_with = MadeWith(predictor.model.fingerprint, calibration, digest)
+        self.ahead = ThreadBuffer(CaseReader(dataset, self.output, self.made_with, overwrite), 1)
 
     def run(self) -> list[Result]:
         """Predict all cases, and write summary.csv, report.html and run.json, even if interrupted.
+
+        These files tell of earlier commands too; the returned results are those of this one.
 
         Raises:
             UsageError: if the output folder cannot be made or written.
@@ -116,17 +123,18 @@ class ScanEvaluator:
         self.results.append(result)
 
     def _finish(self, started: datetime, interrupted: bool) -> None:
-        """Gather the results of all processes in the order of the cases, and write summary, report and run.json."""
+        """Gather the results of all processes in the order of the cases, log their warnings, and sum them up."""
         known = {result.case: result for part in gather(self.results) for result in part}
         self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
         if rank() > 0:
             return
-        failed = sum(result.status == "failed" for result in self.results)
-        info = RunInfo.of(self.predictor, started, len(self.cases), failed, interrupted)
-        info = replace(info, skipped=getattr(self.cases, "skipped", ()))
+        log_warnings(logger, {result.case: result.warnings for result in self.results})
         try:
-            write_summary(self.results, self.output)
-            write_report(self.results, info, self.output)
+            results = with_earlier(self.results, self.output, self.made_with)
+            info = RunInfo.of(self.predictor, started, results, interrupted, earlier_runs(self.output / "run.json"))
+            info = replace(info, skipped=getattr(self.cases, "skipped", ()))
+            write_summary(results, self.output)
+            write_report(results, info, self.output)
             info.write(self.output / "run.json")
         except OSError as error:
             raise UsageError(f"{self.output}: the summary cannot be written ({error.strerror})") from error

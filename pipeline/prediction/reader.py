@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from monai.data import Dataset
@@ -12,10 +11,10 @@ from monai.data import Dataset
 from pipeline.cohorts import Item
 from pipeline.errors import ScanError, reason_of
 from pipeline.files import sha256_of
+from pipeline.prediction.earlier import MadeWith
 from pipeline.prediction.results import Hashes, Result, read_record
 from pipeline.processes import share_of_process
 from pipeline.scans import Case
-from pipeline.scoring import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +51,14 @@ class CaseReader:
     Args:
         dataset: the cases, with `ReadCase` as their transform.
         output: the folder of the outputs.
-        predictor: the predictor that will predict them.
-        settings: SHA-256 of the settings that the outputs depend on.
+        made_with: what the outputs are made with.
         overwrite: whether cases that already have results are computed again.
     """
 
-    def __init__(self, dataset: Dataset, output: Path, predictor: Predictor, settings: str, overwrite: bool) -> None:
+    def __init__(self, dataset: Dataset, output: Path, made_with: MadeWith, overwrite: bool) -> None:
         self.dataset = dataset
         self.output = output
-        calibration = predictor.calibration.fingerprint if predictor.calibration is not None else None
-        self.hashes_of = partial(Hashes, model=predictor.model.fingerprint, calibration=calibration, settings=settings)
+        self.made_with = made_with
         self.overwrite = overwrite
 
     def __iter__(self) -> Iterator[Reading | Result]:
@@ -81,7 +78,8 @@ class CaseReader:
     def _hashes(self, case: Case) -> Hashes:
         images = case.series.files if case.series is not None else case.entry.images
         mask = case.entry.mask
-        return self.hashes_of(tuple(map(sha256_of, images)), sha256_of(mask) if mask is not None else None)
+        files = tuple(map(sha256_of, images)), sha256_of(mask) if mask is not None else None
+        return Hashes(*files, self.made_with.model, self.made_with.calibration, self.made_with.settings)
 
     def _done(self, case: Case, hashes: Hashes) -> Result | None:
         """Return the result of a case that was done before, None if it must be computed.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.files import written_aside
 from pipeline.pages import render
+from pipeline.prediction.earlier import OTHERWISE
 from pipeline.prediction.results import Result
 from pipeline.prediction.run_info import RunInfo
 
@@ -94,6 +95,7 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
         failed=[(result.input, [result.reason]) for result in results if result.status == "failed"],
         undone=[(result.input, [result.reason]) for result in results if result.status == "not done"],
         warned=[(result.case, result.warnings) for result in done if result.warnings],
+        otherwise=OTHERWISE,
         unfolded=UNFOLDED,
         ml=_ml,
         false_alarm=_about(run.calibration.false_alarm_ml) if run.calibration else "",
@@ -113,7 +115,7 @@ def _rows(done: Sequence[Result], run: RunInfo, output: Path) -> list[Row]:
             [ending for ending in LINKED if (output / result.case / f"{result.case}{ending}").exists()],
             _thumbnail(output / result.case / f"{result.case}_thumbnail.jpg"),
             _place(result.largest_cluster_ras_mm),
-            _curve(table, highest, run.threshold),
+            _curve(table, highest, None if set(OTHERWISE) & set(result.warnings) else run.threshold),
         )
         for result, table in zip(done, tables, strict=True)
     ]
@@ -126,7 +128,9 @@ def _ml(volume: float | None) -> str:
 
 
 def _about(volume: float) -> str:
-    """Return an expected volume, which is never known to more than two digits."""
+    """Return an expected volume, which is never known to more than two digits and is never 0."""
+    if volume < 0.1:
+        return "less than 0.1 ml"
     return f"{volume:.0f} ml" if volume >= 10 else f"{volume:.2g} ml"
 
 

@@ -105,6 +105,22 @@ def write_summary(results: Sequence[Result], output: Path) -> None:
         table.to_csv(partial, index=False, float_format="%.6g")
 
 
+def read_summary(output: Path) -> list[Result]:
+    """Return case, input, status and reason of each row of summary.csv; none if there is no such table."""
+    columns = ["case", "input", "status", "reason"]
+    try:
+        table = pd.read_csv(output / "summary.csv", usecols=columns, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):
+        return []
+    rows = (map(_without_quote, row) for row in table[columns].itertuples(index=False, name=None))
+    return [Result(case, given, status, reason) for case, given, status, reason in rows]
+
+
+def _without_quote(text: str) -> str:
+    """Return a text as it was before `_without_formula`."""
+    return text[1:] if text.startswith("'") and _without_formula(text[1:]) == text else text
+
+
 def _without_formula(value: Any) -> Any:
     """Return a value of the table; a text that a spreadsheet would take for a formula gets a quote before it."""
     if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):

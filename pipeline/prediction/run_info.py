@@ -1,14 +1,17 @@
 """The facts of one prediction run, which are written to run.json."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import monai
 import numpy as np
 import torch
 
 from pipeline.files import write_json
+from pipeline.prediction.results import Result
 from pipeline.scoring import Predictor
 from pipeline.version import __version__
 
@@ -45,9 +48,10 @@ class RunInfo:
         calibration: None if the model has none.
         started: time of the start, in UTC.
         seconds: duration, s.
-        cases, failed: number of all cases and of the failed ones.
+        cases, failed: number of all cases in the folder, those of earlier commands too, and of the failed ones.
         interrupted: whether the command was stopped before its end.
         skipped: a line about each kind of files that may be scans and were passed over.
+        earlier: the same of each earlier command.
     """
 
     version: str
@@ -66,10 +70,18 @@ class RunInfo:
     failed: int
     interrupted: bool
     skipped: tuple[str, ...] = ()
+    earlier: Sequence[dict[str, Any]] = ()
 
     @classmethod
-    def of(cls, predictor: Predictor, started: datetime, cases: int, failed: int, interrupted: bool) -> "RunInfo":
-        """Return the facts of a predictor and of the cases that it predicted."""
+    def of(
+        cls,
+        predictor: Predictor,
+        started: datetime,
+        results: Sequence[Result],
+        interrupted: bool,
+        earlier: Sequence[dict[str, Any]],
+    ) -> "RunInfo":
+        """Return the facts of a predictor and of the cases in the folder of its outputs."""
         calibration = predictor.calibration
         return cls(
             version=__version__,
@@ -86,14 +98,15 @@ class RunInfo:
             else CalibrationInfo(
                 scans=calibration.scans,
                 brain_ml=round(calibration.brain_ml, 1),
-                false_alarm_ml=round(predictor.fpr * calibration.brain_ml, 2),
+                false_alarm_ml=float(f"{predictor.fpr * calibration.brain_ml:.3g}"),
                 highest_surprise=round(float(calibration.surprise(np.asarray([np.inf]))[0]), 2),
             ),
             started=started.isoformat(timespec="seconds"),
             seconds=round((datetime.now(UTC) - started).total_seconds(), 1),
-            cases=cases,
-            failed=failed,
+            cases=len(results),
+            failed=sum(result.status == "failed" for result in results),
             interrupted=interrupted,
+            earlier=earlier,
         )
 
     def write(self, file: Path) -> None:

@@ -66,6 +66,18 @@ class Calibration:
         table = -np.log10((1 + self.voxels * share) / (1 + self.voxels))
         return np.maximum(table, 0).astype(np.float32)[bin_of(recommended, CALIBRATION_BITS)]
 
+    @property
+    def smallest_fpr(self) -> float:
+        """The smallest share of healthy voxels that a threshold can be chosen for, rounded up to two digits.
+
+        It is one voxel of each scan on average, and no less than the share of the highest score: beyond it, every
+        threshold is the same. Healthy voxels that all score alike set no such limit.
+        """
+        highest = float(self.shares[-1]) if len(self.shares) > 1 else 0.0
+        smallest = max(self.scans / self.voxels, highest)
+        unit = 10.0 ** (np.floor(np.log10(smallest)) - 1)
+        return float(f"{np.ceil(smallest / unit) * unit:.1e}")
+
     def threshold(self, fpr: float) -> float:
         """Return the lowest score that at most a share `fpr` of healthy voxels reaches."""
         few = np.flatnonzero(self.shares <= fpr)

@@ -61,7 +61,7 @@ class Predictor:
         minimum_cluster_ml: smaller connected anomalies are dropped, ml.
 
     Raises:
-        UsageError: if `fpr` is not between 0 and 1.
+        UsageError: if `fpr` is not between 0 and 1, or is smaller than the calibration can tell.
     """
 
     def __init__(
@@ -75,6 +75,12 @@ class Predictor:
     ) -> None:
         if not 0 < fpr < 1:
             raise UsageError(f"fpr is {fpr:g}, but must lie between 0 and 1, such as 0.003: 0.3 % of a healthy brain")
+        if calibration is not None and fpr < calibration.smallest_fpr:
+            scans = f"{calibration.scans} healthy scan{'s' * (calibration.scans != 1)}"
+            raise UsageError(
+                f"fpr is {fpr:g}, but the {scans} behind this model's threshold can tell no share of false alarms "
+                f"below {calibration.smallest_fpr:g}; give --fpr {calibration.smallest_fpr:g} or more"
+            )
         self.model = model
         self.read = read
         self.inferer = inferer

@@ -15,6 +15,7 @@ from networks import CEVAE, ScoreOptions, score_slices
 from pipeline.cohorts import Item
 from pipeline.errors import ScanError
 from pipeline.model import Model
+from pipeline.scan_warnings import preprocessing_warnings
 from pipeline.scoring.scan_scores import MAPS, ScanScores
 from transforms import SLICE_AXES, slices_to_volume, volume_to_slices
 
@@ -109,14 +110,10 @@ def score_scan(model: Model, item: Item, inferer: Inferer) -> ScanScores:
     if not model.kl_is_trained:
         del maps["kl"], maps["combined"]
         table["kl"] = np.nan
-    outside = image.meta["outside_field_of_view"]
-    warnings = [image.meta["mask_warning"]] if "mask_warning" in image.meta else []
-    if outside > 0.01:
-        warnings.append(f"{outside:.0%} of the brain lies outside the model's field of view and is not scored")
     slice_axis = model.settings["slice_axis"]
     scan_axis = axis_of_scan(item, slice_axis)
     slices = _slice_table(table, maps["recommended"], item, scan_axis, model.settings)
-    return ScanScores(maps, on_grid[-1], mask, slices, slice_axis, scan_axis, warnings)
+    return ScanScores(maps, on_grid[-1], mask, slices, slice_axis, scan_axis, preprocessing_warnings(image.meta))
 
 
 def _as_scan(maps: MetaTensor, scan: MetaTensor) -> np.ndarray:

@@ -20,7 +20,9 @@ from pipeline.cohorts import Entry, Item, files_of
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import sha256_of, written_aside
 from pipeline.processes import gather, share_of_process
-from pipeline.scans import as_nifti, check_scan
+from pipeline.scan_warnings import log_warnings, preprocessing_warnings, short_names
+from pipeline.scans import as_nifti, check_scan, header_warnings, read_header
+from pipeline.training.kept_warnings import keep_warnings, kept_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +125,8 @@ class SliceBank(Slices):
         jobs = [(entry, folder / f"{_content_key(entry, fingerprint)}.npy") for entry in data]
         self._build(share_of_process([job for job in jobs if not job[1].exists()]), title, workers)
         self.failed = {name: reason for part in gather(self.failed) for name, reason in part.items()}
+        names = short_names([entry.images[0] for entry in data])
+        log_warnings(logger, kept_warnings(dict(zip(names, [file for _, file in jobs], strict=True))))
         super().__init__([file for _, file in jobs if file.exists()], device)
         if data and not self.stacks:
             first = next(iter(self.failed.items()), None)
@@ -191,11 +195,13 @@ def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path]) -> str 
         with as_nifti(entry) as files:
             slices = transform(files.item())
         stack = torch.cat([slices["image"], slices["mask"]], dim=1).numpy().astype(np.float16)
+        warnings = header_warnings(read_header(entry.images[0])) + preprocessing_warnings(slices["image"].meta)
     except (ScanError, ValueError, OSError, RuntimeError, EOFError) as error:
         return reason_of(error)
     if not len(stack):
         return "it gives no slice to learn from: all of them have annotations or too little brain"
     try:
+        keep_warnings(file, warnings)
         with written_aside(file) as partial:
             np.save(partial, stack)
     except OSError as error:

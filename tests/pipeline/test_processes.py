@@ -91,7 +91,7 @@ def test_two_processes_train_one_model(cohort: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert json.loads((run / "models" / "calibration.json").read_text())["scans"] > 0
     assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [1, 2]
-    assert len(list((run / "tensorboard").glob("events*"))) == 2  # one of training, one of validation
+    assert len(list((run / "tensorboard").rglob("events*"))) == 2  # one of training, one of validation
     save_scan(tmp_path / "scan.nii.gz", ball())
     (result,) = predict(run, [tmp_path / "scan.nii.gz"], tmp_path / "out", device="cpu")
     assert result.status == "done"

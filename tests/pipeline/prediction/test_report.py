@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.prediction.earlier import OTHERWISE
 from pipeline.prediction.report import write_report
 from pipeline.prediction.results import Result
 from pipeline.prediction.run_info import CalibrationInfo, RunInfo
@@ -131,6 +132,28 @@ def test_without_calibration_the_report_says_so(tmp_path: Path) -> None:
     assert "no calibration" in Page(tmp_path / "report.html").text
 
 
+@pytest.mark.parametrize("warning", OTHERWISE)
+def test_a_scan_made_otherwise_is_marked_and_has_no_threshold_in_its_curve(tmp_path: Path, warning: str) -> None:
+    results = [case(tmp_path, "earlier", warnings=(warning,)), case(tmp_path, "now", warnings=("odd spacing",))]
+    write_report(results, RUN, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('class="limit"') == 1
+    assert page.count(f'<small class="warn-mark">{warning}</small>') == 1
+    assert page.count("see the warning") == 1
+
+
+@pytest.mark.parametrize(
+    ("volume", "words"),
+    [(0.0, "less than 0.1 ml"), (1e-5, "less than 0.1 ml"), (0.14, "about 0.14 ml"), (9.97, "about 10 ml")],
+)
+def test_no_volume_of_false_alarm_is_0(tmp_path: Path, volume: float, words: str) -> None:
+    calibration = CalibrationInfo(12, 1300.0, volume, 6.0)
+    write_report([case(tmp_path, "one")], replace(RUN, calibration=calibration), tmp_path)
+    text = " ".join(Page(tmp_path / "report.html").text.split())
+    assert f"Expect {words} of false alarm" in text
+    assert "healthy: 0 ml" not in text
+
+
 def test_a_place_is_told_in_words(tmp_path: Path) -> None:
     write_report([case(tmp_path, "one", largest_cluster_ras_mm="-34.2 12.0 -40.4")], RUN, tmp_path)
     text = Page(tmp_path / "report.html").text.replace("\xa0", " ")
@@ -165,3 +188,37 @@ def test_it_opens_in_a_browser_without_a_network(tmp_path: Path, number: int) ->
     assert f"<title>Anomaly maps of {len(results)} scan" in dom  # no hostile name has renamed it
     assert dom.count('<td class="name">') == number
     assert "<script" not in dom
+
+
+@pytest.mark.parametrize("paper", ["A4", "letter"])
+@pytest.mark.parametrize("length", [5, 60, 200])
+def test_on_paper_no_column_is_cut(tmp_path: Path, paper: str, length: int) -> None:
+    if BROWSER is None or shutil.which("pdftotext") is None:
+        pytest.skip("no Chromium or pdftotext here to print the report with")
+    large = {"anomaly_ml": 1234.5, "clusters": 1234, "largest_cluster_ml": 1234.5}
+    names = ["W" * length, ("part_" * 40)[:length], ("two words " * 20)[:length].strip()]
+    results = [
+        case(
+            tmp_path, name, warnings=("W" * length, OTHERWISE[0]), largest_cluster_ras_mm="-134.2 112.0 -140.4", **large
+        )
+        for name in names
+    ]
+    results.append(Result("bad", f"/scans/{'W' * length}", "failed", "W" * 2 * length))
+    calibration = CalibrationInfo(12, 1300.0, 0.0, 6.0)
+    write_report(results, replace(RUN, model="m" * length, calibration=calibration), tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "paper.html").write_text(page.replace("@page {", f"@page {{ size: {paper};"), encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--no-pdf-header-footer"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    command += [f"--print-to-pdf={tmp_path / 'paper.pdf'}", (tmp_path / "paper.html").as_uri()]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    text = subprocess.run(
+        ["pdftotext", "-bbox", tmp_path / "paper.pdf", "-"], capture_output=True, text=True, check=True
+    ).stdout
+    (width,) = {float(number) for number in re.findall(r'<page width="([\d.]+)"', text)}
+    assert width == pytest.approx({"A4": 595, "letter": 612}[paper], abs=1)
+    words = re.findall(r'xMin="([\d.]+)" yMin="([\d.]+)" xMax="([\d.]+)" yMax="([\d.]+)">(.*?)</word>', text)
+    assert max(float(right) for _, _, right, _, _ in words) < width - 33  # a margin of 12 mm
+    assert [word for *_, word in words].count("ITK-SNAP") == len(names)
+    heights = [float(bottom) - float(top) for _, top, _, bottom, word in words if word == "ITK-SNAP"]
+    assert min(heights) > 8.5  # points: nothing was made smaller to fit

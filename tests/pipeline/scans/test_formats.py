@@ -13,6 +13,7 @@ import SimpleITK
 from helpers import ball
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from monai.data import MetaTensor
 
 from pipeline import AnomalyDetector
 from pipeline.cohorts import Entry
@@ -147,9 +148,7 @@ def test_they_give_the_same_slices_to_train_on(ending: str, tmp_path: Path) -> N
 
 
 def to_slices(item: dict) -> dict:
-    import torch
-
-    image = torch.as_tensor(np.asanyarray(nib.nifti1.load(item["image"]).dataobj).astype(np.float32))
+    image = MetaTensor(np.asanyarray(nib.nifti1.load(item["image"]).dataobj).astype(np.float32))
     return {"image": image[:, None], "mask": (image > 0).float()[:, None]}
 
 

@@ -18,7 +18,8 @@ from pipeline.errors import UsageError
 from pipeline.model.run import Run
 from pipeline.model.trained import load_model
 from pipeline.scoring.calibrating import calibrate
-from pipeline.scoring.calibration import Calibration, count_scores, load_calibration
+from pipeline.scoring.calibration import CALIBRATION_BITS, Calibration, count_scores, load_calibration
+from pipeline.scoring.score_bins import edge_of
 
 
 def calibration_of(*scans: np.ndarray) -> Calibration:
@@ -60,9 +61,41 @@ def test_surprise_never_falls_where_the_score_rises(seed: int) -> None:
     assert 0 <= surprise.min() <= surprise.max() <= np.log10(1 + 550) + 1e-6
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(200, 5000), st.sampled_from([0, 1, 2]))
+def test_the_smallest_share_still_marks_a_healthy_voxel_and_less_can_mark_none(
+    seed: int, scans: int, voxels: int, decimals: int
+) -> None:
+    random = np.random.default_rng(seed)
+    healthy = random.gamma(2.0, size=(scans, voxels)).round(decimals + 1).astype(np.float32)
+    calibration = calibration_of(*healthy)
+    smallest = calibration.smallest_fpr
+    share = np.mean(healthy >= calibration.threshold(smallest))
+    assert 0 < share <= smallest
+    assert smallest >= 1 / voxels  # one voxel in each scan
+    top = np.mean(healthy >= edge_of(calibration.bins[-1:], CALIBRATION_BITS))
+    assert smallest <= 1.1 * max(1 / voxels, top)
+    assert float(f"{smallest:g}") == smallest  # the message names it as it is
+
+
+@pytest.mark.parametrize("fpr", [1e-8, 1e-12, 1e-5])
+def test_a_share_that_cannot_be_known_is_refused_with_the_smallest_possible(
+    run: Path, tmp_path: Path, fpr: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz", ball())
+    given = ["predict", "--model", str(run), "--input", str(scan), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*given, "--fpr", str(fpr)]) == 2
+    error = capsys.readouterr().err
+    assert "1 healthy scan behind this model's threshold" in error
+    smallest = re.search(r"give --fpr (\S+) or more", error)
+    assert smallest is not None
+    assert main([*given, "--fpr", smallest[1]]) == 0
+    assert "0 ml of false" not in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_where_all_healthy_scores_are_equal_only_higher_ones_pass() -> None:
-    threshold = calibration_of(np.full(100, 2.0)).threshold(0.01)
-    assert 2.0 < threshold < 2.05
+    calibration = calibration_of(np.full(100, 2.0))
+    assert 2.0 < calibration.threshold(0.01) < 2.05
+    assert calibration.smallest_fpr == 0.01
 
 
 def test_training_ends_with_a_calibration_on_scans_it_did_not_learn_from(run: Path, cohort: Path) -> None:

@@ -93,6 +93,26 @@ def test_annotated_slices_are_not_learned_from(tmp_path: Path, transform: Compos
     assert len(labelled) == healthy - 3
 
 
+def test_warnings_are_told_by_the_first_bank_and_by_every_later_one(
+    tmp_path: Path, transform: Compose, entries: list[Entry], caplog: pytest.LogCaptureFixture
+) -> None:
+    shell = np.linalg.norm(np.indices((40, 48, 36)) - np.array([19.5, 23.5, 17.5])[:, None, None, None], axis=0)
+    for name, scalp in (("head", 700), ("other", 650)):
+        voxels = np.where(shell > 12, np.random.default_rng(0).uniform(1, 20, shell.shape), ball().astype(np.float32))
+        voxels[(shell > 15) & (shell < 17)] = scalp
+        entries.append(Entry((str(save_scan(tmp_path / f"{name}.nii.gz", voxels)),)))
+    entries.append(Entry((str(save_scan(tmp_path / "wide.nii.gz", ball((72, 72, 20), 34))),)))
+    said = []
+    for _ in range(2):
+        caplog.clear()
+        SliceBank(entries, transform, tmp_path / "bank")
+        said.append([message for message in caplog.messages if message.startswith("warning: ")])
+    assert said[0] == said[1]
+    assert [line.partition(": the")[0] for line in said[0][:1]] == ["warning: 2 scans (head.nii.gz, other.nii.gz)"]
+    assert any("wide.nii.gz: " in line and "outside the model's field of view" in line for line in said[0])
+    assert len(list((tmp_path / "bank").glob("*.npy"))) == len(list((tmp_path / "bank").glob("*.json"))) + 3
+
+
 def test_a_full_disk_is_named(
     tmp_path: Path, transform: Compose, entries: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers import SMALL, write_datalist
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from networks import CEVAE
 from pipeline.cohorts.datalist import read_datalist
@@ -47,6 +48,36 @@ def test_a_run_is_a_bundle_with_its_settings(run: Path) -> None:
     assert (run / "LICENSE").is_file()
     assert "epochs: 2" in (run / "configs" / "train.yaml").read_text()
     assert list((run / "tensorboard").iterdir())
+
+
+def events_of(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder), size_guidance={"images": 0})
+    events.Reload()
+    return events
+
+
+def test_tensorboard_keeps_training_apart_from_validation(run: Path) -> None:
+    table = pd.read_csv(run / "metrics.csv")
+    assert not list((run / "tensorboard").glob("events*"))  # no curve of both
+    for name, column in (("training", "loss"), ("validation", "validation_loss")):
+        events = events_of(run / "tensorboard" / name).Scalars("loss")
+        assert [event.step for event in events] == [1, 2]
+        assert [event.value for event in events] == pytest.approx(table[column].tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("interval", "epochs"), [(1, [1, 2]), (2, [2]), (0, [])])
+def test_pictures_are_shown_every_few_epochs_and_change_nothing(
+    cohort: Path, run: Path, bank: Path, tmp_path: Path, interval: int, epochs: list[int]
+) -> None:
+    settings = [*SMALL, f"picture_interval={interval}"]
+    shown = train(cohort, tmp_path / "run", settings=settings, seed=1, device="cpu", bank=bank)
+    assert same(weights(run), weights(shown))
+    folder = shown / "tensorboard" / "pictures"
+    assert folder.exists() == bool(epochs)
+    if epochs:
+        images = events_of(folder).Images("x, x~, g")
+        assert [image.step for image in images] == epochs
+        assert {(image.width, image.height) for image in images} == {(3 * 64, 4 * 64)}
 
 
 def test_metrics_have_a_row_an_epoch_and_the_loss_is_equation_1(run: Path) -> None:
