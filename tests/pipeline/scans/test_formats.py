@@ -110,7 +110,7 @@ def test_any_axes_and_type_are_those_of_nifti(
     image = read_header(save_as(tmp_path / f"a.{ending}", voxels, affine, packed))
     np.testing.assert_array_equal(np.asanyarray(image.dataobj), voxels)
     np.testing.assert_allclose(image.affine, affine, atol=1e-4)
-    np.testing.assert_allclose(image.get_qform(), affine, atol=1e-3)
+    np.testing.assert_allclose(image.get_qform(), affine, atol=1e-2)  # float32 loses digits near half a turn
     assert image.get_data_dtype() == dtype
     assert header_warnings(image) == []
     with as_nifti(Entry((str(tmp_path / f"a.{ending}"),))) as entry:
