@@ -1,6 +1,7 @@
 """The command line. Functions import heavy packages only when a command needs them, so that --help stays fast."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -16,6 +17,9 @@ from pipeline.options import build_parser
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 all done, 1 some scans failed, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the console cannot show must fail no run
     options = build_parser().parse_args(arguments)
     options.own_process = arguments is None  # no other code needs this process
     # Threads that wait by spinning make torch 25 times slower if another program needs the same processors.

@@ -1,4 +1,4 @@
-"""Files that are never half-written, and hashes of their contents."""
+"""Files: never half-written, hashes of their contents, and their names on a screen."""
 
 import hashlib
 import json
@@ -31,3 +31,8 @@ def sha256_of(file: str | Path) -> str:
     """Return the SHA-256 of a file's contents, in hexadecimal digits."""
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def to_printable(text: str) -> str:
+    """Return a text on one line that can be written as UTF-8; a ? replaces each unprintable character, as in `ls`."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 from isal.igzip import IGzipFile
 
-SUFFIXES = (".nii", ".nii.gz")
-"""Endings of a NIfTI file's name, in upper or lower case."""
+SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd", ".mha")
+"""Endings of the names of files that are read, in upper or lower case: NIfTI first, then what is converted to it."""
 
 GEOMETRY = (
     "pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
@@ -49,8 +49,8 @@ def write(image: nib.nifti1.Nifti1Image, file: Path) -> None:
 
 
 def stem_of(name: str) -> str:
-    """Return a file's name, or its path, without .nii or .nii.gz."""
-    return re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
+    """Return a file's name, or its path, without its ending in SUFFIXES."""
+    return re.sub(rf"({'|'.join(map(re.escape, SUFFIXES))})$", "", name, flags=re.IGNORECASE)
 
 
 def voxel_ml(affine: np.ndarray) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.installation import program
 from pipeline.version import __version__
 
-INPUT = "scans (.nii, .nii.gz), DICOM series, folders of these, a BIDS tree, or a datalist"
+INPUT = "scans (.nii, .nii.gz, .mgz, .nrrd, .mha), DICOM series, folders of these, a BIDS tree, or a datalist"
 MASK = "brain masks: a folder (such as HD-BET's), or one for each scan in order; not needed if the skull is removed"
 FPR = (
     "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.003, which is 4 ml of a brain "

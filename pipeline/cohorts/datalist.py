@@ -51,7 +51,7 @@ def read_datalist(datalist: str | Path, must_exist: bool = True) -> dict[str, li
     Raises:
         UsageError: if the datalist cannot be read, has another form, or names missing files.
     """
-    path = Path(datalist)
+    path = Path(str(datalist))  # the MONAI bundle gives a number for 2024
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -21,11 +21,15 @@ from pipeline.cohorts.layouts import LAYOUTS, TOKEN, Layout, expression_of, matc
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import write_json, written_aside
 from pipeline.nifti import SUFFIXES, copy_of, write
+from pipeline.unread import line_about, not_read
 
 logger = logging.getLogger(__name__)
 
-Files = dict[str, Path]  # NIfTI files by their stem: the path below the directory without .nii or .nii.gz
+Files = dict[str, Path]  # files of scans by their stem: the path below the directory without its suffix
 Cases = dict[str, list[str]]  # stems by case
+
+DOUBLE = "left out: another file differs only in the ending"
+"""What is said of a scan that is there in two formats."""
 
 
 def index_cohort(
@@ -129,10 +133,18 @@ def _splits_of(output: Path) -> dict[str, Any]:
 
 
 def _files(root: Path) -> Files:
-    """Return the NIfTI files below a folder, without hidden ones: these come from archives or version control."""
-    paths = sorted(path.relative_to(root) for suffix in SUFFIXES for path in root.rglob(f"*{suffix}"))
+    """Return the files of scans below a folder, without hidden ones: these come from archives or version control."""
+    paths = sorted(path.relative_to(root) for path in root.rglob("*"))
     visible = [path for path in paths if not any(part.startswith(".") for part in path.parts)]
-    return {without_suffix(path.as_posix()): root / path for path in visible if (root / path).is_file()}
+    scans = [path for path in visible if path.name.lower().endswith(SUFFIXES) and (root / path).is_file()]
+    scans.sort(key=lambda path: path.suffix.lower() in (".nii", ".gz"))  # of two formats, NIfTI comes last and stays
+    files = {without_suffix(path.as_posix()): root / path for path in scans}
+    known = set(scans)
+    doubles = sorted({root / path for path in scans} - set(files.values()))
+    lines = not_read(root, (root / path for path in visible if path not in known), dicom=False)
+    for line in [*lines, *([line_about(root, doubles, DOUBLE)] if doubles else [])]:
+        logger.warning("%s", line)
+    return dict(sorted(files.items()))
 
 
 def _scans(files: Files, scheme: Layout, modality: str) -> Cases:

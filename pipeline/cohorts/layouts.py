@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.nifti import stem_of
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -106,8 +108,8 @@ def plain(modality: str) -> str:
 
 
 def without_suffix(pattern: str) -> str:
-    """Return a pattern, or a path, without .nii, .nii.gz or .nii* at its end."""
-    return re.sub(r"\.nii(\.gz|\*)?$", "", pattern)
+    """Return a pattern, or a path, without .nii* or a suffix of a scan at its end."""
+    return stem_of(pattern.removesuffix("*") if pattern.endswith(".nii*") else pattern)
 
 
 def expression_of(pattern: str, known: Mapping[str, str] | None = None) -> str:

@@ -60,6 +60,7 @@ def evaluate(
     Raises:
         UsageError: where the model or the split cannot be used.
     """
+    data, output = str(data), str(output)  # the MONAI bundle gives a number for 2024
     splits = read_datalist(data)
     if split not in splits:
         raise UsageError(f"{data}: it has no split `{split}`; its splits are {', '.join(splits)}")

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class ScanEvaluator:
     def __init__(self, predictor: Predictor, dataset: Dataset, output: str | Path, overwrite: bool = False) -> None:
         self.predictor = predictor
         self.cases: Sequence[Case] = dataset.data
-        self.output = Path(output)
+        self.output = Path(str(output))  # the MONAI bundle gives a number for 2024
         self.results: list[Result] = []
         finding = {"fpr": predictor.fpr, "minimum_cluster_ml": predictor.minimum_cluster_ml}
         settings = json.dumps([predictor.model.settings, finding], sort_keys=True)
@@ -131,6 +132,7 @@ class ScanEvaluator:
         try:
             results = with_earlier(self.results, self.output, self.made_with)
             info = RunInfo.of(self.predictor, started, results, interrupted, earlier_runs(self.output / "run.json"))
+            info = replace(info, skipped=getattr(self.cases, "skipped", ()))
             write_summary(results, self.output)
             write_report(results, info, self.output)
             info.write(self.output / "run.json")

@@ -50,6 +50,7 @@ class RunInfo:
         seconds: duration, s.
         cases, failed: number of all cases in the folder, those of earlier commands too, and of the failed ones.
         interrupted: whether the command was stopped before its end.
+        skipped: a line about each kind of files that may be scans and were passed over.
         earlier: the same of each earlier command.
     """
 
@@ -68,6 +69,7 @@ class RunInfo:
     cases: int
     failed: int
     interrupted: bool
+    skipped: tuple[str, ...] = ()
     earlier: Sequence[dict[str, Any]] = ()
 
     @classmethod

@@ -2,7 +2,18 @@
 
 from pipeline.scans.cases import Case, find_cases
 from pipeline.scans.checks import check_scan, header_warnings, read_header
+from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
 from pipeline.scans.reading import ReadCase
 
-__all__ = ["Case", "Label", "ReadCase", "check_scan", "find_cases", "header_warnings", "read_header", "read_label"]
+__all__ = [
+    "Case",
+    "Label",
+    "ReadCase",
+    "as_nifti",
+    "check_scan",
+    "find_cases",
+    "header_warnings",
+    "read_header",
+    "read_label",
+]

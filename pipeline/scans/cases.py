@@ -2,23 +2,22 @@
 
 import logging
 import os
-import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.cohorts import Entry, read_datalist
 from pipeline.errors import UsageError
+from pipeline.files import to_printable
 from pipeline.nifti import SUFFIXES
 from pipeline.scans.checks import problem_of
 from pipeline.scans.dicom_series import Series, find_series
-from pipeline.scans.mask_pairing import masks_for
-from pipeline.scans.naming import names_of, to_printable
+from pipeline.scans.mask_pairing import masks_below
+from pipeline.scans.naming import names_of
+from pipeline.scans.searching import search
 
 logger = logging.getLogger(__name__)
-
-BIDS_SCAN = re.compile(r"sub-.*/anat/[^/]*_(T1w|T2w|PDw|T2starw|FLAIR|UNIT1|inplaneT1|inplaneT2)\.nii(\.gz)?")
-"""Path of an anatomical image in a BIDS dataset."""
 
 
 @dataclass(frozen=True)
@@ -48,39 +47,62 @@ class Case:
         return to_printable(str(self.image) if self.series is None else self.series.described)
 
 
+@dataclass(frozen=True)
+class Cases(Sequence[Case]):
+    """The cases of a command, as a sequence.
+
+    Attributes:
+        cases: the cases.
+        skipped: a line about each kind of files that may be scans and are passed over.
+    """
+
+    cases: tuple[Case, ...]
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.cases[index]
+
+
 def find_cases(
     inputs: Sequence[str | Path], masks: Sequence[str | Path] = (), output: str | Path | None = None
-) -> list[Case]:
+) -> Cases:
     """Return the cases of scans, folders (searched recursively), BIDS datasets, DICOM series and datalists.
 
-    The search skips hidden files, the output, the masks and earlier results of prediction. A scan becomes a case with a
-    `problem` if it cannot be opened or lacks its mask.
+    The search skips hidden files, the output, the masks and earlier results of prediction. What else it passes over is
+    logged. A scan becomes a case with a `problem` if it cannot be opened or lacks its mask.
 
     Args:
-        inputs: NIfTI files, folders, DICOM files (each stands for its series) or datalists.
+        inputs: files that end in SUFFIXES, folders, DICOM files (each stands for its series) or datalists.
         masks: brain masks in the order of the scans, or one folder, see `masks_for`.
         output: the folder of the outputs.
 
     Raises:
         UsageError: if no input exists, if no scan is found, or if the masks do not fit the scans at all.
     """
+    inputs, masks = list(map(str, inputs)), list(map(str, masks))  # the MONAI bundle gives a number for 2024
     paths = [_absolute(Path(path)) for path in inputs]
     if not any(os.path.exists(path) for path in paths):
         raise UsageError(f"{', '.join(map(str, inputs))}: there is no such file or folder; check the path")
     mask_folder = Path(masks[0]).resolve() if len(masks) == 1 and Path(masks[0]).is_dir() else None
-    output = Path(output).resolve() if output is not None else None
+    output = Path(str(output)).resolve() if output is not None else None
     for path in (path.resolve() for path in paths if path.is_dir()):
         if path == output:
             raise UsageError(f"{path}: the output folder is the input folder; give another --output")
         if path == mask_folder:
             raise UsageError(f"{path}: the folder of masks is the input folder; move the masks to another folder")
     left_out = {folder for folder in (mask_folder, output) if folder is not None}
-    found = {path: list(_cases_of(path, left_out)) for path in paths if not _is_sidecar(path)}
+    found = {path: _cases_of(path, left_out) for path in paths if not _is_sidecar(path)}
+    skipped = tuple(line for cases in found.values() for line in cases.skipped)
     if not any(found.values()):
         raise UsageError(
-            f"no scan found in {', '.join(map(str, inputs))}; give files that end in {' or '.join(SUFFIXES)}, "
-            "or DICOM series"
+            f"no scan found in {', '.join(map(str, inputs))}; "
+            + "; ".join(skipped or [f"give files that end in {', '.join(SUFFIXES)}, or DICOM series"])
         )
+    for line in skipped:
+        logger.warning("%s", line)
     nothing = {path: [Case("", Entry((str(path),)), problem="no scan found in it; check the path")] for path in paths}
     cases = [case for path in paths if path in found for case in found[path] or nothing[path]]
     if masks and mask_folder is None:
@@ -90,7 +112,7 @@ def find_cases(
         [Path(case.series.name) if case.series else case.image for case in cases], list(map(_origin, cases))
     )
     cases = [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
-    return cases if mask_folder is None else _with_masks_of(mask_folder, cases)
+    return Cases(tuple(cases if mask_folder is None else _with_masks_of(mask_folder, cases)), skipped)
 
 
 def _absolute(path: Path) -> Path:
@@ -105,31 +127,18 @@ def _origin(case: Case) -> str:
     return repr((case.entry.images, case.entry.mask, case.series))
 
 
-def _cases_of(path: Path, left_out: Set[Path]) -> Iterator[Case]:
-    """Yield the cases of one input, still without names."""
+def _cases_of(path: Path, left_out: Set[Path]) -> Cases:
+    """Return the cases of one input, still without names."""
     if path.is_dir():
-        in_dataset = _dataset_of(path)
-        files = list(_files_below(path, left_out))
-        if in_dataset is not None:
-            files = [file for file in files if BIDS_SCAN.fullmatch(file.relative_to(in_dataset).as_posix())]
-            logger.info("%s: a BIDS dataset; its anatomical images are used", path)
-            yield from map(_case_of, files)
-            return
-        found = [series for series in find_series(path) if not _is_left_out(series.folder, path, left_out)]
-        slices = {file for series in found for file in series.files}
-        yield from (_case_of(file) for file in files if file not in slices)
-        yield from map(_case_of_series, found)
-    elif path.suffix.lower() == ".json" and path.is_file():
-        for entries in read_datalist(path, must_exist=False).values():
-            for entry in entries:
-                yield Case("", entry, problem=_problem_of(replace(entry, label=None).files))
-    elif path.is_file() and _is_dicom(path):
-        found = [series for series in find_series(path.parent) if path in series.files or path.name == "DICOMDIR"]
-        yield from map(_case_of_series, found)
-        if not found:
-            yield _case_of(path)
-    else:
-        yield _case_of(path)
+        found = search(path, left_out)
+        return Cases((*map(_case_of, found.files), *map(_case_of_series, found.series)), found.skipped)
+    if path.suffix.lower() == ".json" and path.is_file():
+        entries = [entry for entries in read_datalist(path, must_exist=False).values() for entry in entries]
+        return Cases(tuple(Case("", entry, problem=_problem_of(replace(entry, label=None).files)) for entry in entries))
+    if path.is_file() and _is_dicom(path):
+        series = [series for series in find_series(path.parent) if path in series.files or path.name == "DICOMDIR"]
+        return Cases(tuple(map(_case_of_series, series)) or (_case_of(path),))
+    return Cases((_case_of(path),))
 
 
 def _case_of(file: Path) -> Case:
@@ -160,44 +169,6 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-def _dataset_of(folder: Path) -> Path | None:
-    """Return the BIDS dataset of a folder that is a dataset, a subject or a session; None for any other folder."""
-    above = [parent for parent in folder.parents if folder.relative_to(parent).parts[0].startswith("sub-")]
-    return next((place for place in (folder, *above) if (place / "dataset_description.json").is_file()), None)
-
-
-def _files_below(folder: Path, left_out: Set[Path]) -> Iterator[Path]:
-    """Yield the NIfTI files below a folder, dangling links and folders of such a name, and unreadable folders."""
-    closed: list[Path] = []
-    seen: set[Path] = set()
-    walk = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
-    for place, folders, files in walk:
-        here = Path(place)
-        real = here.resolve()
-        if real in seen or real in left_out or "case.json" in files:  # a circle of links, or results of prediction
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = [here / name for name in sorted(files) if not name.startswith(".")]
-        yield from filter(_ends_as_scan, shown)
-        for file in shown:
-            if not file.suffix and not file.exists():
-                logger.warning("%s is skipped: it is a dangling link", to_printable(str(file)))
-        if _ends_as_scan(here) and not files and not folders:
-            yield here
-    yield from closed
-
-
-def _ends_as_scan(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIXES)
-
-
-def _is_left_out(folder: Path, top: Path, left_out: Set[Path]) -> bool:
-    below = [place for place in (folder, *folder.parents) if top in place.parents]
-    return any(place.name.startswith(".") or place.resolve() in left_out for place in below)
-
-
 def _with_masks_by_position(cases: Sequence[Case], masks: Sequence[str | Path]) -> list[Case]:
     files = [_absolute(Path(mask)) for mask in masks]
     if not any(file.exists() for file in files):
@@ -211,8 +182,8 @@ def _with_masks_by_position(cases: Sequence[Case], masks: Sequence[str | Path]) 
 
 
 def _with_masks_of(folder: Path, cases: Sequence[Case]) -> list[Case]:
-    files = sorted(file for file in folder.iterdir() if _ends_as_scan(file) and not file.name.startswith("."))
-    masks, problems = masks_for([case.name for case in cases], files)
+    places = {case.name: case.image if case.series is None else case.series.folder / case.name for case in cases}
+    masks, problems = masks_below(folder, places)
     if not masks:
         raise UsageError(f"{folder}: no scan has a mask in this folder; the first problem: {problems[cases[0].name]}")
     return [

@@ -1,10 +1,8 @@
 """Checks of a scan's files before any work is done: their headers, whether they are complete, and whether they fit."""
 
-import gzip
 import math
 import os
 import stat
-import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +10,16 @@ import numpy as np
 
 from pipeline.cohorts import Entry
 from pipeline.errors import DAMAGED_FILE, ScanError, reason_of_system
-from pipeline.scans.naming import to_printable
+from pipeline.files import to_printable
+from pipeline.scans.formats import (
+    bytes_of,
+    check_whole,
+    is_compressed,
+    is_nifti,
+    may_be_compressed,
+    offset_of,
+    open_image,
+)
 
 LONGEST_AXIS = 4096
 """Largest number of voxels along one axis of a head scan."""
@@ -22,10 +29,16 @@ SPACING = (0.05, 50.0)
 """Smallest and largest voxel side of a head scan, mm. Other values are in another unit."""
 MOST_COMPRESSION = 1032
 """Maximal compression ratio of gzip."""
+LARGEST_SHEAR = 1e-4
+"""Largest cosine between two axes of a scan that ITK opens."""
+INSIDE_HEADER = (
+    "its header says that the voxels begin inside the header (vox_offset is below 352), so they would be read wrongly; "
+    "convert it again (for example with dcm2niix)"
+)
 
 
 def check_scan(entry: Entry, channels: int | None = None) -> None:
-    """Check that a scan's images, mask and label are complete 3D NIfTI files on one grid.
+    """Check that a scan's images, mask and label are complete 3D files on one grid.
 
     Args:
         entry: the scan, as in a datalist.
@@ -51,7 +64,7 @@ def read_whole(file: str, named: bool = True) -> nib.nifti1.Nifti1Image:
     """Return the image of a complete file, its voxels not read yet; an error starts with the file's name if `named`."""
     try:
         image = read_header(file)
-        _check_whole(Path(file), image)
+        check_whole(Path(file), image)
     except ScanError as error:
         raise ScanError(f"{to_printable(Path(file).name)}: {error}" if named else f"{error}") from error
     return image
@@ -70,10 +83,10 @@ def check_fits(role: str, file: str, image: nib.nifti1.Nifti1Image, scan: nib.ni
 
 
 def read_header(file: str | Path) -> nib.nifti1.Nifti1Image:
-    """Return a NIfTI image, its voxels not read yet.
+    """Return a scan, a mask or a label in any format that is read as a NIfTI image, its voxels not read yet.
 
     Raises:
-        ScanError: if it is not a 3D NIfTI image with one grey value per voxel and a known place in space.
+        ScanError: if it is not a 3D image with one grey value per voxel and a known place in space.
     """
     path = Path(file)
     problem = problem_of(path)
@@ -87,15 +100,19 @@ def read_header(file: str | Path) -> nib.nifti1.Nifti1Image:
     if not start:
         raise ScanError("the file is empty (0 bytes); copy or convert it again")
     try:
-        image = nib.load(path)
-    except Exception as error:  # a damaged file can make nibabel raise any exception
-        raise ScanError(_explain_other_format(path, start)) from error
-    if not isinstance(image, nib.nifti1.Nifti1Image):
-        raise ScanError("not in NIfTI format; convert it to .nii.gz")
+        image = open_image(path)
+    except ScanError:
+        raise
+    except Exception as error:  # a damaged file can make a reader raise any exception
+        if isinstance(error, EOFError):
+            raise ScanError(DAMAGED_FILE) from error
+        raise ScanError(INSIDE_HEADER if "vox offset" in str(error) else _explain_other_format(path, start)) from error
+    if is_nifti(path) and offset_of(image) < image.header.single_vox_offset:
+        raise ScanError(INSIDE_HEADER)
     _check_voxels(image)
     _check_place(image)
-    size, needed = path.stat().st_size, _bytes(image)
-    if needed > size * (MOST_COMPRESSION if _is_compressed(path) else 1):
+    size, needed = path.stat().st_size, bytes_of(image)
+    if needed > size * (MOST_COMPRESSION if may_be_compressed(path) else 1):
         raise ScanError(DAMAGED_FILE)
     return image
 
@@ -119,12 +136,14 @@ def problem_of(file: str | Path) -> str:
 
 def _explain_other_format(path: Path, start: bytes) -> str:
     """Return the format of a file that does not open as NIfTI, judged by its first bytes, and what to do."""
-    if start.startswith(b"\x1f\x8b") and not _is_compressed(path):
+    if start.startswith(b"\x1f\x8b") and not is_compressed(path):
         return "compressed, although its name does not end in .gz; rename it to .nii.gz"
-    if start[344:347] == b"n+1" and _is_compressed(path):
+    if start[344:347] == b"n+1" and is_compressed(path):
         return "not compressed, although its name ends in .gz; rename it to .nii"
     if start[128:132] == b"DICM":
         return "a DICOM file, not NIfTI; give the folder of its series"
+    if not is_nifti(path):
+        return f"not a readable {path.suffix.lower()} file; convert it to .nii.gz"
     return "not a readable NIfTI file; convert it again (for example with dcm2niix)"
 
 
@@ -169,33 +188,6 @@ def _check_place(image: nib.nifti1.Nifti1Image) -> None:
         )
 
 
-def _check_whole(path: Path, image: nib.nifti1.Nifti1Image) -> None:
-    """Read a compressed file up to its checksum: nibabel stops before it and would accept damaged voxels."""
-    if not _is_compressed(path):
-        return
-    length = 0
-    try:
-        with gzip.open(path) as stream:
-            while block := stream.read(2**20):
-                length += len(block)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ScanError(DAMAGED_FILE) from error
-    except OSError as error:
-        raise ScanError(reason_of_system(error)) from error
-    if length < _bytes(image):
-        raise ScanError(DAMAGED_FILE)
-
-
-def _is_compressed(path: Path) -> bool:
-    return path.suffix.lower() == ".gz"
-
-
-def _bytes(image: nib.nifti1.Nifti1Image) -> int:
-    """Return the length of a complete file with this header, bytes."""
-    assert isinstance(image.dataobj, nib.arrayproxy.ArrayProxy)
-    return int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
-
-
 def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
@@ -218,6 +210,15 @@ def header_warnings(scan: nib.nifti1.Nifti1Image) -> list[str]:
                     f"the header's sform and qform disagree by up to {distance:.0f} mm; the sform is used, but other "
                     f"programs may use the qform{', which turns or mirrors the scan: check left and right' * turned}"
                 )
+    axes = scan.affine[:3, :3] / np.linalg.norm(scan.affine[:3, :3], axis=0)
+    shear = np.abs(axes.T @ axes - np.eye(3)).max()
+    if shear > LARGEST_SHEAR:
+        degrees = np.degrees(np.arcsin(min(shear, 1)))
+        warnings.append(
+            f"the header's sform is sheared: its axes are {degrees:.2g} degrees from right angles, so ITK and ITK-SNAP "
+            "cannot open the scan and its maps, or show them where the qform says; resample the scan to axes at right "
+            "angles"
+        )
     unit = {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) % 8)
     if unit is not None:
         warnings.append(f"the header says that lengths are in {unit}, but they fit a head in mm; they are taken as mm")

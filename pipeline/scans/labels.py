@@ -7,9 +7,9 @@ import numpy as np
 
 from pipeline.cohorts import Entry
 from pipeline.errors import ScanError
+from pipeline.files import to_printable
 from pipeline.nifti import voxel_ml
 from pipeline.scans.checks import check_fits, read_header, read_whole
-from pipeline.scans.naming import to_printable
 from transforms import as_binary
 
 NEARLY_ALL = 0.9

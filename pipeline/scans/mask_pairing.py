@@ -1,15 +1,47 @@
 """Brain masks of a folder, paired with their scans by name: a mask of another patient is never used."""
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.nifti import stem_of
+from pipeline.nifti import SUFFIXES, stem_of
 from pipeline.scans.naming import safe_name
 
 MASK_ENDING = re.compile(r"[ ._-]+(desc-)?(brain|mask|bet|hd-?bet)[^0-9]*", re.IGNORECASE)
 """What may follow the case name in a mask's name; anything else might be another patient's."""
+
+
+def masks_below(folder: Path, places: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return what `masks_for` returns for the masks of a folder and of the folders in it.
+
+    A mask in a folder of its own, such as A/T1_bet.nii.gz, is only for scans in a folder of the same name, such as
+    SCANS/A/T1.nii.gz, and is named as the scan's file. All others are in the folder itself, named as the case.
+
+    Args:
+        folder: the folder of masks.
+        places: the file of each case, by the case's name; for a DICOM series, its name in its folder.
+    """
+    files: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    scans = {place.resolve() for place in places.values()}  # some may lie below the folder of masks
+    for file in sorted(folder.rglob("*")):
+        below = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in below.parts)
+        if file.name.lower().endswith(SUFFIXES) and not hidden and file.resolve() not in scans:
+            files[below.parent.parts].append(file)
+    masks, problems = masks_for(list(places), files[()])
+    beside: dict[Path, list[str]] = defaultdict(list)
+    for case, place in places.items():
+        beside[place.parent].append(case)
+    for place, cases in beside.items():
+        fitting = [parts for parts in files if parts and place.parts[-len(parts) :] == parts]
+        own = {safe_name(stem_of(places[case].name)): case for case in cases}
+        if fitting and len(own) == len(cases):
+            paired, missing = masks_for(list(own), files[max(fitting, key=len)])
+            masks |= {own[name]: file for name, file in paired.items()}
+            problems |= {own[name]: why for name, why in missing.items()}
+    problems = {case: why for case, why in problems.items() if case not in masks}
+    return _used_once(masks, problems)
 
 
 def masks_for(names: Sequence[str], files: Sequence[Path]) -> tuple[dict[str, Path], dict[str, str]]:
@@ -46,9 +78,14 @@ def masks_for(names: Sequence[str], files: Sequence[Path]) -> tuple[dict[str, Pa
             problems[name] = (
                 f"no brain mask for {name} in the --mask folder (expected a file whose name starts with {name})"
             )
+    return _used_once(masks, problems)
+
+
+def _used_once(masks: dict[str, Path], problems: dict[str, str]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return masks and problems, in which a mask that fits several cases is a problem of each."""
     number = Counter(masks.values())
     for name in [name for name, file in masks.items() if number[file] > 1]:
-        mask = stems[masks.pop(name)]
+        mask = safe_name(stem_of(masks.pop(name).name))
         problems[name] = f"the brain mask {mask} fits several scans; begin each mask's name with the whole scan name"
     return masks, problems
 

@@ -17,7 +17,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|summary\.csv|report
 
 
 def names_of(files: Sequence[Path], origins: Sequence[str]) -> list[str]:
-    """Return a distinct name for each file: its own without .nii or .nii.gz; parent folders are added to equal names.
+    """Return a distinct name for each file: its own without its ending; parent folders are added to equal names.
 
     Names that differ only in upper and lower case or in Unicode form count as equal, because many disks do not
     distinguish them.
@@ -41,11 +41,6 @@ def names_of(files: Sequence[Path], origins: Sequence[str]) -> list[str]:
         _shortened(f"{name}_{_hash(origin)}") if number[_key(name)] > 1 else name
         for name, origin in zip(names, origins, strict=True)
     ]
-
-
-def to_printable(text: str) -> str:
-    """Return a text on one line that can be written as UTF-8; a ? replaces each unprintable character, as in `ls`."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def safe_name(text: str) -> str:

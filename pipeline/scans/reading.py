@@ -1,4 +1,4 @@
-"""Reading a case: it is checked, converted if it is DICOM, and preprocessed for the network."""
+"""Reading a case: it is checked, converted to NIfTI if it has another format, and preprocessed for the network."""
 
 import tempfile
 from dataclasses import replace
@@ -10,6 +10,7 @@ from monai.transforms import Compose, Transform
 from pipeline.cohorts import Entry, Item
 from pipeline.scans.cases import Case
 from pipeline.scans.checks import check_scan, header_warnings, read_header
+from pipeline.scans.formats import as_nifti
 
 
 class ReadCase(Transform):
@@ -41,5 +42,6 @@ class ReadCase(Transform):
     def _read(self, entry: Entry, source: nib.nifti1.Nifti1Image | None = None) -> Item:
         check_scan(entry, self.channels)
         source = read_header(entry.images[0]) if source is None else source
-        item: Item = self.preprocessing(entry.item())
+        with as_nifti(entry) as files:
+            item: Item = self.preprocessing(files.item())
         return item | {"source": source, "scan_warnings": header_warnings(source)}

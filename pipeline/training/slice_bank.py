@@ -21,7 +21,7 @@ from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import sha256_of, written_aside
 from pipeline.processes import gather, share_of_process
 from pipeline.scan_warnings import log_warnings, preprocessing_warnings, short_names
-from pipeline.scans import check_scan, header_warnings, read_header
+from pipeline.scans import as_nifti, check_scan, header_warnings, read_header
 from pipeline.training.kept_warnings import keep_warnings, kept_warnings
 
 logger = logging.getLogger(__name__)
@@ -192,7 +192,8 @@ def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path]) -> str 
     entry, transform, file = arguments
     try:
         check_scan(entry)
-        slices = transform(entry.item())
+        with as_nifti(entry) as files:
+            slices = transform(files.item())
         stack = torch.cat([slices["image"], slices["mask"]], dim=1).numpy().astype(np.float16)
         warnings = header_warnings(read_header(entry.images[0])) + preprocessing_warnings(slices["image"].meta)
     except (ScanError, ValueError, OSError, RuntimeError, EOFError) as error:

@@ -1,5 +1,6 @@
 """The command line: statuses, messages, and no tracebacks for what people get wrong."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,29 @@ def test_training_that_left_scans_out_gives_status_1(cohort: Path, run: Path, tm
     command = ["train", "--data", str(tmp_path / "datalist.json"), "--output", str(tmp_path / "run"), "--set", *SMALL]
     assert main([*command, "--device", "cpu"]) == 1
     assert "bad.nii.gz" in (tmp_path / "run" / "left_out.json").read_text()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1:strict", "utf-8", "cp437"])
+def test_a_name_that_the_console_cannot_print_fails_no_command(encoding: str, cohort: Path, tmp_path: Path) -> None:
+    output = tmp_path / "Łódź 影像 μ" / "d.json"
+    command = [sys.executable, "-m", "pipeline", "index", str(cohort.parent), "--layout", "folder"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([*command, "--output", str(output)], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"8 test" in done.stdout
+    assert b"Traceback" not in done.stderr
+    assert output.is_file()
+
+
+def test_prediction_into_a_folder_that_the_console_cannot_print(run: Path, tmp_path: Path) -> None:
+    save_scan(tmp_path / "Łukasz.nii.gz", ball())
+    command = [sys.executable, "-m", "pipeline", "predict", "--model", str(run), "--device", "cpu"]
+    paths = ["--input", str(tmp_path / "Łukasz.nii.gz"), "--output", str(tmp_path / "Łódź")]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([*command, *paths], env=environment, capture_output=True)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert b"1 of 1 scans done" in done.stdout
+    assert (tmp_path / "Łódź" / "report.html").is_file()
 
 
 def test_index_lists_a_folder(cohort: Path, tmp_path: Path) -> None:

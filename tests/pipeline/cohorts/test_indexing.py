@@ -23,6 +23,23 @@ def plant(root: Path, *files: str) -> Path:
     return root
 
 
+def test_files_that_are_not_read_are_named_and_other_formats_are_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant(tmp_path, "a.nii.gz", "b.mgz", "c/d.NRRD", "e.mha", "f.img", "g/h.nii.bz2", "d/1.dcm", "a_mask.mgz", "e.mgz")
+    plant(tmp_path, *(f"m/{n}.mnc" for n in range(9)), "e.nii", "notes.txt")
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / "gone")
+    (entries,) = index_cohort(tmp_path, "folder", tmp_path / "d.json").values()
+    assert [entry["image"] for entry in entries] == ["a.nii.gz", "b.mgz", "c/d.NRRD", "e.nii"]
+    assert entries[0]["mask"] == "a_mask.mgz"
+    for text in (
+        "f.img is not read", "g/h.nii.bz2 is not read", "d/1.dcm is not read: DICOM", "9 .mnc files such as m/0",
+        "link.nii.gz is not read: a dangling link", "e.mgz and e.mha are left out: another file differs only",
+    ):  # fmt: skip
+        assert sum(text in message for message in caplog.messages) == 1, text
+    assert not any("notes" in message for message in caplog.messages)
+
+
 BRATS = [
     f"{grade}/{case}/{case}_{end}.nii.gz"
     for grade, case in (("HGG", "Brats17_A"), ("LGG", "Brats17_B"))

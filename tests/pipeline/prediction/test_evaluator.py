@@ -1,6 +1,7 @@
 """Prediction: the outputs, bad scans beside good ones, and running twice."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -188,13 +189,30 @@ def test_the_bundle_command_writes_the_same_voxels(run: Path, scans: Path, tmp_p
     command = [
         *(sys.executable, "-m", "monai.bundle", "run"),
         *("--config_file", str(run / "configs" / "inference.yaml"), "--bundle_root", str(run)),
-        *("--dataset_dir", str(scans), "--output_dir", str(tmp_path / "bundle")),
+        *("--dataset_dir", "2024", "--output_dir", "7"),  # which Fire makes numbers of
     ]
-    subprocess.run(command, check=True, cwd=BUNDLE.parents[1], capture_output=True)
+    scans.rename(tmp_path / "2024")
+    environment = {**os.environ, "PYTHONPATH": str(BUNDLE.parents[1])}
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, env=environment)
     for case in ("one", "two"):
         for name in NAMES:
             file = Path(case) / f"{case}_{name}.nii.gz"
-            assert np.array_equal(voxels(tmp_path / "ours" / file), voxels(tmp_path / "bundle" / file)), file
+            assert np.array_equal(voxels(tmp_path / "ours" / file), voxels(tmp_path / "7" / file)), file
+
+
+def test_what_is_passed_over_stands_in_the_report_and_in_run_json(
+    run: Path, scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.img", "a.hdr", "x/b.nii.bz2", "two_seg.nii.gz"):
+        (scans / name).parent.mkdir(exist_ok=True)
+        (scans / name).touch()
+    assert len(predict(run, [scans], tmp_path / "out", device="cpu")) == 2
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    lines = json.loads((tmp_path / "out" / "run.json").read_text())["skipped"]
+    assert len(lines) == 3
+    assert all(line in page and line in caplog.messages for line in lines)
+    for text in ("a.hdr and a.img are not read", "x/b.nii.bz2 is not read", "two_seg.nii.gz is passed over"):
+        assert text in page
 
 
 def test_a_model_that_is_none_is_wrong_usage(run: Path, scans: Path, tmp_path: Path) -> None:

@@ -179,6 +179,93 @@ def test_a_closed_folder_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.
     assert "permission denied" in problems(tmp_path)["closed"]
 
 
+def test_files_that_are_not_read_are_named_and_other_formats_are_cases(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(*(tmp_path / name for name in ("a.nii.gz", "b.mgz", "c.MGH", "d.nrrd", "x/e.mha", "f.img", "f.hdr", "i.txt")))
+    touch(*(tmp_path / "many" / f"{n}.mnc" for n in range(12)))
+    (tmp_path / "1.2.840.5").symlink_to(tmp_path / "gone")
+    cases = find_cases([tmp_path])
+    assert sorted(case.name for case in cases) == ["a", "b", "c", "d", "e"]
+    text = "\n".join(cases.skipped)
+    assert list(cases.skipped) == caplog.messages
+    assert len(cases.skipped) == 3
+    assert "f.hdr and f.img are not read" in text
+    assert "12 .mnc files such as many/0.mnc are not read" in text
+    assert "1.2.840.5 is not read: a dangling link" in text
+    touch(tmp_path / "only" / "f.nii.xz")
+    with pytest.raises(UsageError, match=r"no scan found.*f\.nii\.xz is not read.*compress it to \.nii\.gz"):
+        find_cases([tmp_path / "only"])
+
+
+def test_unread_anatomical_images_of_a_bids_dataset_are_named(tmp_path: Path) -> None:
+    anat = tmp_path / "sub-1" / "anat"
+    touch(tmp_path / "dataset_description.json", anat / "sub-1_T1w.mgz", anat / "sub-1_FLAIR.nii.bz2")
+    touch(anat / "sub-1_T1w.json", tmp_path / "sub-1" / "func" / "sub-1_bold.img")
+    cases = find_cases([tmp_path])
+    assert [case.name for case in cases] == ["sub-1_T1w"]
+    (line,) = cases.skipped
+    assert "sub-1_FLAIR.nii.bz2 is not read" in line
+
+
+LABELS = (
+    "a-seg", "a_seg", "a-label", "a_label", "a_lesion", "a_mask", "A_MASK", "a.seg", "a_T1_brain_mask", "a_dseg", "seg",
+    "mask", "a_labels", "a_segmentation", "a_brainmask",
+)  # fmt: skip
+"""Names of masks and labels."""
+
+
+@pytest.mark.parametrize("stem", LABELS)
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_masks_and_labels_beside_scans_are_no_scans(stem: str, suffix: str, tmp_path: Path) -> None:
+    touch(tmp_path / "a.nii.gz", tmp_path / "p" / f"{stem}{suffix}")
+    cases = find_cases([tmp_path])
+    assert [case.name for case in cases] == ["a"]
+    (line,) = cases.skipped
+    assert f"p/{stem}{suffix} is passed over" in line
+    assert "mask or label" in line
+    assert len(find_cases([tmp_path / "p" / f"{stem}{suffix}"])) == 1  # it was asked for
+    assert len(find_cases([tmp_path / "p"])) == 1  # its name tells nothing where all are named so
+
+
+@pytest.mark.parametrize(
+    "stem", ["masked_1", "a_segmented", "a_relabelled", "gtx", "lesion_01", "a_bet", "brain", "a_lesion_T1"]
+)
+def test_other_names_stay_scans(stem: str, tmp_path: Path) -> None:
+    touch(tmp_path / "a.nii.gz", tmp_path / f"{stem}.nii.gz")
+    assert sorted(names(tmp_path)) == sorted(["a", stem])
+
+
+def test_of_a_freesurfer_subject_the_scans_are_taken(tmp_path: Path) -> None:
+    scans = ("T1", "brain", "norm", "nu", "orig", "brainmask")
+    others = ("aseg", "aparc+aseg", "aparc.DKTatlas+aseg", "wmparc", "lh.ribbon", "ribbon", "filled", "wm", "aseg.auto")
+    touch(*(tmp_path / "mri" / f"{name}.mgz" for name in (*scans, *others)))
+    cases = find_cases([tmp_path])
+    assert {case.name for case in cases} == set(scans)
+    assert "9 .mgz files such as" in cases.skipped[0]
+
+
+@pytest.mark.parametrize("name", ["2024", "7", "1.5", "-3"])
+def test_a_number_of_the_bundles_command_line_is_a_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / name / "a.nii.gz", tmp_path / "2023" / "a_bet.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    number = float(name) if "." in name else int(name)
+    (case,) = find_cases([number], [2023], 99)  # type: ignore[list-item, arg-type]
+    assert Path(str(case.entry.mask)).name == "a_bet.nii.gz"
+
+
+def test_masks_of_patients_folders_pair_by_folder(tmp_path: Path) -> None:
+    for patient in ("A", "B", "C"):
+        touch(tmp_path / "s" / patient / "T1.nii.gz", tmp_path / "m" / patient / "T1_bet.nii.gz")
+    (tmp_path / "m" / "C" / "T1_bet.nii.gz").unlink()
+    cases = find_cases([tmp_path / "s"], [tmp_path / "m"])
+    masks = {case.image.parent.name: case.entry.mask for case in cases}
+    assert masks == {**{p: str(tmp_path / "m" / p / "T1_bet.nii.gz") for p in ("A", "B")}, "C": None}
+    assert "no brain mask" in cases[2].problem
+
+
 def test_masks_pair_by_position(tmp_path: Path) -> None:
     touch(*(tmp_path / name for name in ("a.nii", "b.nii", "ma.nii", "mb.nii")))
     scans = [tmp_path / "a.nii", tmp_path / "b.nii"]

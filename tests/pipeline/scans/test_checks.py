@@ -1,5 +1,6 @@
 """Checks of a scan's files: what is refused (see test_bad_inputs too), what is odd but works, what is warned of."""
 
+import gzip
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 from helpers import ball, save_scan
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.cohorts import Entry
 from pipeline.errors import ScanError
@@ -181,3 +185,46 @@ def test_a_file_and_a_link_to_one_are_no_problem(tmp_path: Path) -> None:
     assert problem_of(file) == problem_of(tmp_path / "b.nii.gz") == ""
     (tmp_path / "c.nii.gz").symlink_to(tmp_path / "c.nii.gz")
     assert "symbolic links" in problem_of(tmp_path / "c.nii.gz")
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4, 100, 348, 351])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_voxels_that_begin_inside_the_header_are_refused(offset: int, suffix: str, tmp_path: Path) -> None:
+    data = bytearray(save_scan(tmp_path / "a.nii", ball()).read_bytes())
+    data[108:112] = np.float32(offset).tobytes()
+    file = tmp_path / f"b{suffix}"
+    file.write_bytes(gzip.compress(data) if suffix == ".nii.gz" else data)
+    with pytest.raises(ScanError, match=r"vox_offset is below 352"):
+        read_header(file)
+
+
+def test_voxels_that_begin_later_are_read(tmp_path: Path) -> None:
+    file = save_scan(tmp_path / "a.nii", ball())
+    data = bytearray(file.read_bytes())
+    data[108:112] = np.float32(416).tobytes()
+    file.write_bytes(data[:352] + bytes(64) + data[352:])
+    np.testing.assert_array_equal(np.asanyarray(read_header(file).dataobj), ball())
+
+
+@given(
+    st.one_of(st.just(0.0), st.floats(1e-6, 5e-5), st.floats(1.5e-4, 0.5)), st.permutations([0, 1, 2]),
+    st.floats(0.5, 5), st.floats(-1, 1),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_sheared_sform_is_warned_of_if_itk_cannot_open_it(
+    tmp_path: Path, shear: float, axes: list[int], side: float, turn: float
+) -> None:
+    affine = np.diag([side, 1.0, 2.0, 1.0])
+    affine[axes[0], axes[1]] = shear * affine[axes[1], axes[1]]
+    rotation = np.eye(4)
+    rotation[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    image = image_of(np.zeros((9, 10, 11), np.uint8), None)
+    image.set_sform(rotation @ affine, 1)
+    nib.save(image, tmp_path / "a.nii")
+    try:
+        SimpleITK.ReadImage(str(tmp_path / "a.nii"))
+        opens = True
+    except RuntimeError:
+        opens = False
+    warnings = header_warnings(read_header(tmp_path / "a.nii"))
+    assert any("sheared" in warning for warning in warnings) is not opens

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.scans.mask_pairing import masks_for
+from pipeline.scans.mask_pairing import masks_below, masks_for
 
 
 def pair(names: list[str], masks: list[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -60,3 +60,41 @@ def test_of_two_masks_that_fit_alike_none_is_taken() -> None:
 def test_a_mask_is_found_by_what_the_scan_is_called_on_another_system() -> None:
     assert pair(["Müller_a"], ["Mu\u0308ller_a_mask"])[0] == {"Müller_a": "Mu\u0308ller_a_mask"}
     assert pair(["a_b"], ["a<b_mask"])[0] == {"a_b": "a<b_mask"}
+
+
+def pair_below(folder: Path, scans: dict[str, str], masks: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    for mask in masks:
+        (folder / "m" / mask).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "m" / mask).touch()
+    found, problems = masks_below(folder / "m", {name: folder / "s" / scan for name, scan in scans.items()})
+    return {name: file.relative_to(folder / "m").as_posix() for name, file in found.items()}, problems
+
+
+TWO = {"A_T1": "A/T1.nii.gz", "B_T1": "B/T1.nii.gz"}
+FOLDERS: dict[str, tuple[dict[str, str], list[str], dict[str, str]]] = {
+    "by folder": (TWO, ["A/T1_bet.nii.gz", "B/T1_bet.mgz"], {"A_T1": "A/T1_bet.nii.gz", "B_T1": "B/T1_bet.mgz"}),
+    "deeper": (
+        {"a": "A/s1/anat/T1.nii", "b": "A/s2/anat/T1.nii"},
+        ["A/s1/anat/T1_mask.nii.gz", "A/s2/anat/T1_mask.nii.gz"],
+        {"a": "A/s1/anat/T1_mask.nii.gz", "b": "A/s2/anat/T1_mask.nii.gz"},
+    ),
+    "several scans of a patient": (
+        {"T1": "A/T1.nii.gz", "T2": "A/T2.nii.gz"},
+        ["A/T1_bet.nii.gz", "A/T2_bet.nii.gz"],
+        {"T1": "A/T1_bet.nii.gz", "T2": "A/T2_bet.nii.gz"},
+    ),
+    "another patient's": (TWO, ["A/T1_bet.nii.gz"], {"A_T1": "A/T1_bet.nii.gz"}),
+    "no patient's": (TWO, ["C/T1_bet.nii.gz"], {}),
+    "one folder that fits two patients": ({"a": "A/anat/T1.nii", "b": "B/anat/T1.nii"}, ["anat/T1_bet.nii.gz"], {}),
+    "in the folder itself": (TWO, ["A_T1_bet.nii.gz", "B_T1_bet.nii.gz"], {n: f"{n}_bet.nii.gz" for n in TWO}),
+    "a folder for some": (TWO, ["A/T1_bet.nii.gz", "B_T1.nii.gz"], {"A_T1": "A/T1_bet.nii.gz", "B_T1": "B_T1.nii.gz"}),
+    "hidden": (TWO, [".A/T1_bet.nii.gz", "A/._T1_bet.nii.gz"], {}),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_masks_in_folders_of_their_own_pair_with_scans_of_such_folders(kind: str, tmp_path: Path) -> None:
+    scans, masks, expected = FOLDERS[kind]
+    found, problems = pair_below(tmp_path, scans, masks)
+    assert found == expected
+    assert found.keys() | problems.keys() == scans.keys()

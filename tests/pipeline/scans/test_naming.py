@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.scans.naming import names_of, to_printable
+from pipeline.files import to_printable
+from pipeline.scans.naming import names_of
 
 
 def names(*files: str) -> list[str]:

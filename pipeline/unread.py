@@ -1,0 +1,125 @@
+"""Files that look like scans and are not read: they are named, with what to do, never passed over in silence."""
+
+import re
+import tarfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from pipeline.files import to_printable
+
+DICOM = (".dcm", ".ima")
+"""Endings of a DICOM file's name, in lower case. Many DICOM files have none."""
+
+SCAN = re.compile(r".*\.(nii(\.\w+)?|mg[zh]|nrrd|nhdr|mha|mhd|img|mnc|dcm|ima)|(.*/)?DICOMDIR", re.IGNORECASE)
+"""Names of scans, in lower or upper case."""
+
+KINDS = {
+    r"\.nii\.(bz2|xz|zst|lzma|z|lz4|zip|7z|rar)": "only gzip is read; unpack the file, or compress it to .nii.gz",
+    r"\.(img|hdr)(\.gz)?": "a pair of header and voxels (Analyze or NIfTI); convert it to .nii.gz, with care for left "
+    "and right: Analyze does not say where they are",
+    r"\.(nhdr|mhd)": "the voxels lie in another file; convert it to .nrrd, .mha or .nii.gz (for example in Slicer)",
+    r"\.(mnc2?)(\.gz)?": "MINC; convert it to .nii.gz (for example with mnc2nii)",
+    r"\.(head|brik(\.gz)?)": "AFNI; convert it to .nii.gz (for example with 3dAFNItoNIFTI)",
+    r"\.mif(\.gz)?": "MRtrix; convert it to .nii.gz (for example with mrconvert)",
+    r"\.rec": "Philips PAR and REC; convert it to .nii.gz (for example with dcm2niix)",
+    r"\.gipl(\.gz)?": "GIPL; convert it to .nii.gz (for example with ITK-SNAP)",
+    r"\.(mgh|nrrd|mha)\.gz": "compressed as a whole; unpack the file with gunzip",
+}
+"""Endings of names, in lower case, with the reason why such files are not read and what to do."""
+
+ARCHIVE = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|7z|rar)$", re.IGNORECASE)
+ARCHIVED = "an archive of scans; unpack it"
+DANGLING = "a dangling link: its target is missing; get the target"
+NOT_INDEXED = "DICOM; a datalist needs files of volumes: convert the series to .nii.gz (for example with dcm2niix)"
+
+ENDING = re.compile(r"(\.(nii|mgh|nrrd|mha|img|hdr|mnc2?|mif|brik|gipl|tar))?\.\w+$", re.IGNORECASE)
+"""The ending of a name, together with that of its compression."""
+
+NAMED = 5
+"""At most this many files of a kind are all named."""
+
+LOOKED_AT = 20
+"""At most this many files at the start of an archive are looked at."""
+
+
+def why_unread(file: Path, dicom: bool = True) -> str | None:
+    """Return why a file that looks like a scan is not read, None for any other file.
+
+    Args:
+        file: a file in no format that is read.
+        dicom: whether DICOM files are read.
+    """
+    name = file.name.lower()
+    reason = next((reason for ending, reason in KINDS.items() if re.search(f"{ending}$", name)), None)
+    if not file.exists():
+        suffix = file.suffix[1:]
+        might_be_dicom = not suffix or suffix.isdigit() or name.endswith(DICOM)  # a UID ends in digits
+        is_named_so = reason or might_be_dicom or SCAN.fullmatch(name) or ARCHIVE.search(name)
+        return DANGLING if file.is_symlink() and is_named_so else None
+    if not file.is_file():
+        return None
+    if reason is None and ARCHIVE.search(name):
+        return ARCHIVED if _holds_scans(file) else None
+    return NOT_INDEXED if reason is None and not dicom and _is_dicom(file) else reason
+
+
+def not_read(folder: Path, files: Iterable[Path], dicom: bool = True) -> list[str]:
+    """Return a line about each kind of files below a folder that look like scans and are not read."""
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        if reason := why_unread(file, dicom):
+            kinds[reason].append(file)
+    return [line_about(folder, those, f"not read: {reason}") for reason, those in kinds.items()]
+
+
+def line_about(folder: Path, files: list[Path], what: str) -> str:
+    """Return one line about files below a folder, which names all of a few files and the first one of many."""
+    names = [file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file) for file in files]
+    if len(names) <= NAMED:
+        named = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    else:
+        endings = sorted({found[0] if (found := ENDING.search(name)) else "" for name in names})
+        kind = f"{' and '.join(endings)} files" if len(endings) <= 3 and all(endings) else "files"
+        named = f"{len(names)} {kind} such as {names[0]}"
+    return to_printable(f"{folder}: {named} {'is' if len(names) == 1 else 'are'} {what}")
+
+
+def _is_dicom(file: Path) -> bool:
+    if file.name.lower().endswith(DICOM):
+        return True
+    try:
+        with open(file, "rb") as stream:
+            return _starts_as_dicom(stream)
+    except OSError:
+        return False
+
+
+def _starts_as_dicom(stream: IO[bytes] | None) -> bool:
+    """Return whether a file starts with DICOM's preamble, or with its first group of tags."""
+    start = stream.read(132) if stream is not None else b""
+    return start[128:] == b"DICM" or start[:2] == b"\x08\x00"
+
+
+def _holds_scans(archive: Path) -> bool:
+    """Return whether an archive holds scans, as far as can be told; one that cannot be opened may hold some."""
+    try:
+        return any(SCAN.fullmatch(name) or is_dicom for name, is_dicom in _members(archive))
+    except Exception:  # a damaged or encrypted archive can raise any exception
+        return True
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bool]]:
+    """Yield the names in an archive, and whether the file is DICOM, for the first ones."""
+    if archive.suffix.lower() == ".zip":
+        with zipfile.ZipFile(archive) as opened:
+            yield from ((name, False) for name in opened.namelist())
+            for name in [name for name in opened.namelist() if not name.endswith("/")][:LOOKED_AT]:
+                with opened.open(name) as stream:
+                    yield name, _starts_as_dicom(stream)
+    else:
+        with tarfile.open(archive) as tar:
+            for _, member in zip(range(LOOKED_AT), tar, strict=False):
+                yield member.name, member.isfile() and _starts_as_dicom(tar.extractfile(member))
