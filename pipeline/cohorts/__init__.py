@@ -5,9 +5,8 @@ from pipeline.cohorts.datalist import (
     Item,
     channels_of,
     files_of,
-    fingerprint_of_cohort,
     read_datalist,
-    read_training_cohort,
+    read_json,
 )
 from pipeline.cohorts.indexing import index_cohort
 from pipeline.cohorts.phantom import make_phantom_cohort
@@ -17,9 +16,8 @@ __all__ = [
     "Item",
     "channels_of",
     "files_of",
-    "fingerprint_of_cohort",
     "index_cohort",
     "make_phantom_cohort",
     "read_datalist",
-    "read_training_cohort",
+    "read_json",
 ]

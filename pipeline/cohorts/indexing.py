@@ -5,7 +5,6 @@ a file, finds the mask and label of each scan, and writes one split of the datal
 """
 
 import difflib
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import nibabel as nib
 from tqdm import tqdm
 
-from pipeline.cohorts.datalist import Entry, Item
+from pipeline.cohorts.datalist import Entry, Item, read_json
 from pipeline.cohorts.layouts import LAYOUTS, TOKEN, Layout, expression_of, matches, plain, without_suffix
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import write_json, written_aside
@@ -124,8 +123,8 @@ def _scheme(name: str, modalities: Sequence[str], image: Sequence[str]) -> tuple
 def _splits_of(output: Path) -> dict[str, Any]:
     """Return the content of the datalist, empty if it does not exist."""
     try:
-        content = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
-    except (OSError, ValueError):
+        content = read_json(output) if output.exists() else {}
+    except UsageError:
         content = None
     if not isinstance(content, dict):
         raise UsageError(f"{output}: this file exists and is not a datalist; choose another --output")

@@ -10,11 +10,12 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pipeline.cohorts import fingerprint_of_cohort, read_datalist
+from pipeline.cohorts import read_datalist
 from pipeline.errors import UsageError
 from pipeline.evaluation.results import Metrics, SliceScore, VoxelMetrics, read_metrics
 from pipeline.evaluation.run import evaluate
 from pipeline.model import load_model
+from pipeline.scans import fingerprint_of_cohort
 from pipeline.scoring import MAPS
 from pipeline.training import train
 

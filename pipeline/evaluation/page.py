@@ -94,4 +94,4 @@ def summary_text(metrics: Metrics) -> str:
     slices = metrics.slices.scores["max_recommended"].auroc
     if slices is not None:
         lines.append(f"slices by max_recommended: AUROC {slices:.3f}")
-    return "\n".join([*lines, metrics.verdict.sentence])
+    return "\n".join([*lines, metrics.learned, metrics.verdict.sentence])

@@ -164,6 +164,7 @@ class Metrics:
         cases: number of scans that were scored.
         without_label: names of the scans that were left out.
         failed: the reason of each scan that could not be scored, by its file.
+        trained_on: names of the scans that the model was trained on, None where it does not tell.
         slices, lesions: the slice-wise and the lesion-wise results.
         voxels: of each score of the model; `pixels` in metrics.json.
         baselines: of each score without a model.
@@ -176,6 +177,7 @@ class Metrics:
     cases: int
     without_label: list[str]
     failed: dict[str, str]
+    trained_on: list[str] | None
     slices: SliceMetrics
     voxels: dict[str, VoxelMetrics]
     baselines: dict[str, VoxelMetrics]
@@ -185,6 +187,16 @@ class Metrics:
     def verdict(self) -> Verdict:
         """Whether the model beats the baselines."""
         return verdict(self.voxels["recommended"].ap, {name: values.ap for name, values in self.baselines.items()})
+
+    @property
+    def learned(self) -> str:
+        """Whether the model was trained on the scans, as a sentence."""
+        if self.trained_on is None:
+            return "The model does not tell whether it was trained on these scans."
+        if not self.trained_on:
+            return "The model was trained on none of these scans, as a comparison of their contents shows."
+        named = ", ".join(self.trained_on)
+        return f"The model was trained on {len(self.trained_on)} of these scans, so the results are wrong: {named}."
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
@@ -201,7 +213,7 @@ class Metrics:
         write_json(file, self.to_json())
 
 
-_PLAIN = ("cohort", "split", "model", "data", "cases", "without_label", "failed")
+_PLAIN = ("cohort", "split", "model", "data", "cases", "without_label", "failed", "trained_on")
 """What metrics.json has as it is."""
 
 

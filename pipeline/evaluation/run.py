@@ -7,7 +7,7 @@ The story of `evaluate`: each annotated scan is scored once, in two threads, and
 import logging
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.cohorts import Entry, fingerprint_of_cohort, read_datalist
+from pipeline.cohorts import Entry, read_datalist
 from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation.baselines import BASELINES, Baselines
 from pipeline.evaluation.gallery import make_gallery
@@ -26,10 +26,17 @@ from pipeline.evaluation.page import write_page
 from pipeline.evaluation.results import LesionMetrics, Metrics
 from pipeline.evaluation.slices import slice_metrics
 from pipeline.evaluation.totals import CaseCounts, Totals
-from pipeline.model import open_model
+from pipeline.model import Model, open_model
 from pipeline.nifti import stem_of, voxel_ml
 from pipeline.scan_warnings import log_warnings, short_names
-from pipeline.scans import Case, read_label
+from pipeline.scans import (
+    Case,
+    contents_of,
+    fingerprint_of_cohort,
+    read_label,
+    refuse_training_scans_in,
+    without_copies,
+)
 from pipeline.scoring import MAPS, Predictor, open_predictor
 from transforms import volume_to_slices
 
@@ -64,7 +71,9 @@ def evaluate(
     splits = read_datalist(data)
     if split not in splits:
         raise UsageError(f"{data}: it has no split `{split}`; its splits are {', '.join(splits)}")
-    entries = [entry for entry in splits[split] if entry.label is not None]
+    if split != "training":
+        refuse_training_scans_in(split, splits, data)
+    entries = without_copies(split, [entry for entry in splits[split] if entry.label is not None])
     unlabelled = [_name(entry) for entry in splits[split] if entry.label is None]
     if not entries:
         raise UsageError(f"{data}: no scan of `{split}` has a `label` to compare with")
@@ -117,6 +126,7 @@ def evaluate(
         cases=len(rows),
         without_label=unlabelled,
         failed=failed,
+        trained_on=_trained_on(entries, trained),
         slices=slice_metrics(slice_table, totals.active_latents(), trained.kl_is_trained),
         voxels={name: totals.model_metrics(name, trained.kl_is_trained) for name in MAPS},
         baselines={name: totals.baseline_metrics(name, baselines) for name in BASELINES},
@@ -145,6 +155,14 @@ def _few_ahead(
 
 def _name(entry: Entry) -> str:
     return stem_of(Path(entry.images[0]).name)
+
+
+def _trained_on(entries: Sequence[Entry], model: Model) -> list[str] | None:
+    """Return the names of the scans that the model was trained on, by what they hold; None where it does not tell."""
+    if not model.trained_on:
+        return None
+    contents = contents_of(file for entry in entries for file in entry.images)
+    return [_name(entry) for entry in entries if model.trained_on & {contents[file] for file in entry.images}]
 
 
 def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: Path) -> CaseCounts:

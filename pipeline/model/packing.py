@@ -99,7 +99,7 @@ def _metadata(run: Path, evaluations: Sequence[EvaluationSummary]) -> dict[str, 
     """Return the bundle's metadata with what is true of this run."""
     metadata: dict[str, Any] = json.loads((BUNDLE / "configs" / "metadata.json").read_text(encoding="utf-8"))
     settings = Run(run).settings
-    trained_on = trained_on_of(run)
+    trained_on = {key: value for key, value in Run(run).training_facts().items() if key != "contents"}
     metadata["cevae_format"] = FORMAT
     metadata["version"] = __version__
     for package, key in OWN_KEYS.items():
@@ -123,12 +123,6 @@ def _metadata(run: Path, evaluations: Sequence[EvaluationSummary]) -> dict[str, 
 
 def _outputs(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     return list(metadata["network_data_format"]["outputs"].values())
-
-
-def trained_on_of(run: Path) -> dict[str, Any]:
-    """Return what a run was trained on, empty where it does not say."""
-    file = Run(run).trained_on
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _version_of(distribution: str) -> str:

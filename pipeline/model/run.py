@@ -93,6 +93,10 @@ class Run:
             shutil.copyfile(BUNDLE / name, self.root / name)
         self.training_configuration.write_text(configuration, encoding="utf-8")
 
+    def training_facts(self) -> dict[str, Any]:
+        """Return the description of its training scans, empty if there is none."""
+        return json.loads(self.trained_on.read_text(encoding="utf-8")) if self.trained_on.is_file() else {}
+
     def failures(self) -> dict[str, str]:
         """Return the training scans that could not be used, each with its reason."""
         failures: dict[str, str] = {}

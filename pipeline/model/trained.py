@@ -27,6 +27,8 @@ class Model:
     """SHA-256 of the weights' file."""
     name: str = ""
     """Name of the run's directory."""
+    trained_on: frozenset[str] = frozenset()
+    """What the scans hold that it was trained on, see `content_of`; empty where the run does not tell."""
 
     def score_options(self) -> ScoreOptions:
         """Return how its slices are scored: the settings, with millimetres as pixels on the network's grid."""
@@ -84,4 +86,6 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
                 raise UsageError(
                     f"{weights}: trained with {key} = {value}, but configs/train.yaml says {settings[key]}"
                 )
-    return Model(network, preprocessing, settings, chosen, sha256_of(weights), folder.root.absolute().name)
+    trained_on = frozenset(folder.training_facts().get("contents", ()))
+    name = folder.root.absolute().name
+    return Model(network, preprocessing, settings, chosen, sha256_of(weights), name, trained_on)

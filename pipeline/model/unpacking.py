@@ -26,7 +26,7 @@ MOST_FILES = 1000
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 """Files that Finder and Explorer leave in folders."""
 
-UNPACKED_FILES = ("models/model.pt", "models/model.json", "models/calibration.json")
+UNPACKED_FILES = ("models/model.pt", "models/model.json", "models/calibration.json", "models/trained_on.json")
 """Files that are taken as they are; of the configurations only the plain values are."""
 
 

@@ -2,6 +2,14 @@
 
 from pipeline.scans.cases import Case, find_cases
 from pipeline.scans.checks import check_scan, header_warnings, read_header
+from pipeline.scans.contents import (
+    content_of,
+    contents_of,
+    fingerprint_of_cohort,
+    read_training_cohort,
+    refuse_training_scans_in,
+    without_copies,
+)
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
 from pipeline.scans.reading import ReadCase
@@ -12,8 +20,14 @@ __all__ = [
     "ReadCase",
     "as_nifti",
     "check_scan",
+    "content_of",
+    "contents_of",
     "find_cases",
+    "fingerprint_of_cohort",
     "header_warnings",
     "read_header",
     "read_label",
+    "read_training_cohort",
+    "refuse_training_scans_in",
+    "without_copies",
 ]

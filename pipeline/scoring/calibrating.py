@@ -9,13 +9,13 @@ import torch
 from tqdm import tqdm
 
 from pipeline.cohorts import Entry
-from pipeline.errors import reason_of
+from pipeline.errors import UsageError, reason_of
 from pipeline.model import Run
 from pipeline.nifti import voxel_ml
 from pipeline.processes import first_process_only
-from pipeline.scans import Case, read_label
+from pipeline.scans import Case, contents_of, read_label
 from pipeline.scoring.calibration import Calibration, count_scores
-from pipeline.scoring.predictor import open_predictor
+from pipeline.scoring.predictor import Predictor, open_predictor
 from pipeline.scoring.scan_scores import ScanScores
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,12 @@ def calibrate(
 
     Returns:
         The calibration, or None if no scan is usable: prediction then writes no surprise and no anomalies.
+
+    Raises:
+        UsageError: if the model was trained on one of `held_out`, which is told by what the scans hold.
     """
     predictor = open_predictor(run, device, calibrated=False)
+    _refuse_trained_on(predictor, held_out)
     familiar = np.random.default_rng(0).permutation(len(training))[:FAMILIAR_SCANS]
     entries = [*held_out, *(training[i] for i in familiar)]
     counts, volumes, facts = [], [], []
@@ -60,8 +64,18 @@ def calibrate(
         return None
     calibration = Calibration.of(counts, float(np.mean(volumes)), facts)
     calibration.save(Run(Path(run)).calibration, predictor.model)
-    logger.info("calibrated on %d healthy scans that the model was not trained on", len(counts))
+    checked = " that the model was not trained on" if predictor.model.trained_on else ""
+    logger.info("calibrated on %d healthy scan%s%s", len(counts), "s" * (len(counts) != 1), checked)
     return calibration
+
+
+def _refuse_trained_on(predictor: Predictor, held_out: Sequence[Entry]) -> None:
+    contents = contents_of(file for entry in held_out for file in entry.images)
+    known = [file for file, content in contents.items() if content in predictor.model.trained_on]
+    if known:
+        raise UsageError(
+            f"the model was trained on {known[0]}, so its scores are too low for a calibration; calibrate on others"
+        )
 
 
 def _healthy_voxels(entry: Entry, scores: ScanScores) -> np.ndarray:

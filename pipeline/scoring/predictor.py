@@ -15,12 +15,15 @@ from monai.inferers import Inferer
 from pipeline.cohorts import Item
 from pipeline.errors import UsageError
 from pipeline.model import Model, Run, build
-from pipeline.scans import ReadCase
+from pipeline.scans import ReadCase, content_of
 from pipeline.scoring.calibration import Calibration
 from pipeline.scoring.familiarity import Facts, facts_of
 from pipeline.scoring.findings import Findings, find_anomalies
 from pipeline.scoring.scan_scorer import score_scan
 from pipeline.scoring.scan_scores import ScanScores
+
+TRAINED_ON = "the model was trained on this scan, so it reconstructs it too well: anomalies in it are missed"
+"""The warning about a scan that the model was trained on."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,9 @@ class Predictor:
                 self.fpr,
                 self.minimum_cluster_ml,
             )
+        known = [TRAINED_ON] if self.model.trained_on and content_of(source) in self.model.trained_on else []
         # A missing mask, say, is the cause of an unlikely size, so it is named first.
-        warnings = (*item["scan_warnings"], *scores.warnings, *unlike)
+        warnings = (*known, *item["scan_warnings"], *scores.warnings, *unlike)
         return Prediction(source, scores, facts, findings, warnings)
 
 

@@ -3,7 +3,7 @@
 import io
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping
 from monai.engines import Evaluator
 
 from networks import CEVAEObjective
+from pipeline.cohorts import Entry
 from pipeline.files import write_json, written_aside
 from pipeline.model import FIXED_AT_TRAINING
+from pipeline.scans import contents_of
 from pipeline.training.slice_bank import Slices
 
 logger = logging.getLogger(__name__)
@@ -154,17 +156,23 @@ class Checkpoints:
 class TrainedOn:
     """Describe the training data in a JSON file for users of the model, without naming a scan.
 
+    The hashes of what the scans hold tell later whether a scan was among them.
+
     Args:
         file: the JSON file.
         training: the slices that are learned from.
         validation: the slices that are held out.
         modality: the modality of the scans.
+        scans: the scans that are learned from.
     """
 
-    def __init__(self, file: str | Path, training: Slices, validation: Slices, modality: str) -> None:
+    def __init__(
+        self, file: str | Path, training: Slices, validation: Slices, modality: str, scans: Sequence[Entry]
+    ) -> None:
         self.file = Path(file)
         self.splits = {"training": training, "validation": validation}
         self.modality = modality
+        self.scans = scans
 
     def attach(self, trainer: Engine) -> None:
         """Register with a trainer."""
@@ -174,7 +182,8 @@ class TrainedOn:
     def _write(self, trainer: Engine) -> None:
         numbers = {name: {"scans": len(slices.stacks), "slices": len(slices)} for name, slices in self.splits.items()}
         values = self.splits["training"].value_range
-        write_json(self.file, {"modality": self.modality, **numbers, "value_range": values})
+        contents = sorted(set(contents_of(file for entry in self.scans for file in entry.images).values()))
+        write_json(self.file, {"modality": self.modality, **numbers, "value_range": values, "contents": contents})
 
 
 class BestModel:

@@ -8,12 +8,13 @@ from typing import Any
 
 from ignite.engine import Events
 
-from pipeline.cohorts import channels_of, fingerprint_of_cohort
+from pipeline.cohorts import channels_of
 from pipeline.errors import UsageError
 from pipeline.files import write_json
 from pipeline.installation import program
 from pipeline.model import Run, build, load_configuration, settings_of, training_configuration, with_settings
 from pipeline.processes import barrier, joined_processes, rank
+from pipeline.scans import fingerprint_of_cohort
 
 logger = logging.getLogger(__name__)
 

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ball, save_scan
+from helpers import ball, save_scan, write_datalist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cohorts import Entry
+from pipeline.cohorts import Entry, read_datalist
 from pipeline.command_line import main
 from pipeline.errors import UsageError
+from pipeline.evaluation import evaluate, summary_text
+from pipeline.model import pack
 from pipeline.model.run import Run
 from pipeline.model.trained import load_model
+from pipeline.prediction import predict
+from pipeline.scans import read_training_cohort
 from pipeline.scoring.calibrating import calibrate
 from pipeline.scoring.calibration import CALIBRATION_BITS, Calibration, count_scores, load_calibration
 from pipeline.scoring.score_bins import edge_of
@@ -175,3 +179,31 @@ def test_slices_with_annotation_and_scans_that_fail_do_not_count(run: Path, tmp_
     assert whole.scans == half.scans == 1
     assert whole.voxels == np.count_nonzero(ball(seed=3))
     assert half.voxels == np.count_nonzero(ball(seed=3)[:, :, 18:])
+
+
+def test_a_calibration_on_a_scan_that_was_learned_is_refused(run: Path, cohort: Path, tmp_path: Path) -> None:
+    learned = read_training_cohort(cohort, seed=1)["training"][0]
+    copy = shutil.copy(learned.images[0], tmp_path / "renamed.nii.gz")
+    with pytest.raises(UsageError, match=r"the model was trained on .*renamed\.nii\.gz"):
+        calibrate(run, [replace(learned, images=(str(copy),))], device="cpu")
+
+
+def test_a_scan_that_was_learned_is_told_in_prediction_and_evaluation_also_by_a_zip(
+    run: Path, cohort: Path, tmp_path: Path
+) -> None:
+    learned = read_training_cohort(cohort, seed=1)["training"][0]
+    copy = str(shutil.copy(learned.images[0], tmp_path / "renamed.nii.gz"))
+    new = read_datalist(cohort)["test"][0]
+    model = pack(run, tmp_path / "model.zip")
+    results = predict(model, [copy, new.images[0]], tmp_path / "maps", device="cpu")
+    told = [any("was trained on this scan" in warning for warning in result.warnings) for result in results]
+    assert told == [True, False]
+    label = replace(new, images=(copy,), mask=None)
+    datalist = write_datalist(tmp_path / "d.json", {"tune": [label, new], "other": [new]})
+    metrics = evaluate(model, datalist, tmp_path / "evaluation", "tune", device="cpu")
+    assert metrics.trained_on == ["renamed"]
+    assert "trained on 1 of these scans, so the results are wrong: renamed" in summary_text(metrics)
+    assert "trained on 1 of these scans" in (tmp_path / "evaluation" / "evaluation.html").read_text()
+    clean = evaluate(model, datalist, tmp_path / "clean", "other", device="cpu")
+    assert clean.trained_on == []
+    assert "trained on none of these scans" in summary_text(clean)

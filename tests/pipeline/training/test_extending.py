@@ -102,7 +102,7 @@ def test_two_channels(tmp_path: Path) -> None:
         for j, file in enumerate(files):
             save_scan(file, ball(seed=10 * i + j))
         entries.append({"image": [file.name for file in files]})
-    (tmp_path / "datalist.json").write_text(json.dumps({"training": entries, "test": entries[:1]}))
+    (tmp_path / "datalist.json").write_text(json.dumps({"training": entries}))
     done = run_pipeline(
         *("train", "--data", "datalist.json", "--output", "run", "--device", "cpu", "--set", *SMALL), path=tmp_path
     )

@@ -236,6 +236,19 @@ def test_resuming_with_other_scans_is_refused(cohort: Path, run: Path, tmp_path:
         train(tmp_path / "other.json", run, settings=SMALL, resume=True, seed=1, device="cpu")
 
 
+def test_resuming_with_the_same_scans_at_another_path_goes_on(cohort: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(cohort.parent, tmp_path / "moved")
+    train(tmp_path / "moved" / cohort.name, run, settings=SMALL, resume=True, seed=1, device="cpu")
+
+
+def test_a_package_that_is_missing_is_one_line(cohort: Path, tmp_path: Path) -> None:
+    own = "network_def: {_target_: not_installed_here.Network}\n"
+    (tmp_path / "own.yaml").write_text(own)
+    with pytest.raises(UsageError, match=r"not_installed_here.*install its package"):
+        train(cohort, tmp_path / "run", str(tmp_path / "own.yaml"), SMALL, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_finished_run_is_not_trained_again(cohort: Path, bank: Path, tmp_path: Path) -> None:
     settings = [*SMALL, "checkpoint_interval=1000"]
     first = train(cohort, tmp_path / "run", settings=settings, device="cpu", bank=bank)
