@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from pipeline.cohorts import Entry
+from pipeline.dicom_files import starts_as_dicom
 from pipeline.errors import DAMAGED_FILE, ScanError, reason_of_system
 from pipeline.files import to_printable
 from pipeline.scans.formats import (
@@ -129,7 +130,7 @@ def _explain_other_format(path: Path, start: bytes) -> str:
         return "compressed, although its name does not end in .gz; rename it to .nii.gz"
     if start[344:347] == b"n+1" and is_compressed(path):
         return "not compressed, although its name ends in .gz; rename it to .nii"
-    if start[128:132] == b"DICM":
+    if starts_as_dicom(start):
         return "a DICOM file, not NIfTI; give the folder of its series"
     if not is_nifti(path):
         return f"not a readable {path.suffix.lower()} file; convert it to .nii.gz"

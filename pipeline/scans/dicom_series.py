@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from pipeline.dicom_files import is_dicom
 from pipeline.errors import ScanError
 from pipeline.scans.dicom_slices import OTHER_SCANNERS, read_frames, volume_of
 from pipeline.scans.dicom_tags import Tags, numbers, tags_of, without_patient
@@ -85,19 +86,7 @@ def _dicom_files(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and place not in seen)
         if place not in seen:  # links may lead in a circle
             seen.add(place)
-            yield from filter(_is_dicom, (Path(parent, name) for name in sorted(names) if not name.startswith(".")))
-
-
-def _is_dicom(file: Path) -> bool:
-    """Tell by a few bytes, so that folders of NIfTI cost nothing, or by the suffix, which a damaged file keeps."""
-    if not file.is_file() or file.suffix.lower() in (".dcm", ".ima"):
-        return file.is_file()
-    try:
-        with open(file, "rb") as stream:
-            stream.seek(128)
-            return stream.read(4) == b"DICM"
-    except OSError:
-        return False
+            yield from filter(is_dicom, (Path(parent, name) for name in sorted(names) if not name.startswith(".")))
 
 
 def _is_slice(tags: Tags) -> bool:

@@ -8,9 +8,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from dicom_series import OBLIQUE, element, write_multiframe, write_series
+from dicom_series import OBLIQUE, element, without_preamble, write_multiframe, write_series
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.errors import ScanError
+from pipeline.scans.cases import find_cases
 from pipeline.scans.dicom_series import Series, find_series
 
 VOXELS = np.random.default_rng(0).integers(-50, 900, (18, 14, 9)).astype(np.int16)
@@ -88,6 +90,29 @@ def test_slices_may_be_rescaled_differently(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compressor", ["JPEG2000", "JPEG"])
 def test_compressed_series_are_read(tmp_path: Path, compressor: str) -> None:
     write_series(tmp_path, VOXELS, compressor=compressor)
+    assert np.array_equal(voxels(only(tmp_path).read()), VOXELS)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("meta", "slope", "kind"), [(True, 1.0, np.int16), (False, 1.0, np.int16), (False, 1.5, np.float32)]
+)
+def test_files_without_a_preamble_are_read(tmp_path: Path, syntax: str, meta: bool, slope: float, kind: type) -> None:
+    files = write_series(tmp_path, VOXELS, suffix="", slope=slope)
+    affine = only(tmp_path).read().affine
+    for file in files:
+        without_preamble(file, syntax, meta)
+    image = only(tmp_path).read()
+    assert voxels(image).dtype == kind
+    assert np.array_equal(voxels(image), VOXELS * slope)
+    assert np.array_equal(image.affine, affine)
+    (case,) = find_cases([files[3]])
+    assert case.series == only(tmp_path)
+
+
+def test_a_multiframe_file_without_a_preamble_is_read(tmp_path: Path) -> None:
+    file = write_multiframe(tmp_path / "enhanced", VOXELS, [(-10, -20, 3.0 * place) for place in range(9)])
+    file.write_bytes(file.read_bytes()[132:])
     assert np.array_equal(voxels(only(tmp_path).read()), VOXELS)
 
 
@@ -214,6 +239,17 @@ def damaged_head(folder: Path) -> None:
     file.write_bytes(content[: content.find(b"\x20\0\x0e\0") + 20])  # inside the UID of its series
 
 
+def damaged_without_preamble(folder: Path) -> None:
+    for file in write_series(folder, VOXELS, suffix=""):
+        without_preamble(file, ExplicitVRLittleEndian, False)
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def lone_start_of_a_data_set(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "lost").write_bytes(element("0008|0005", "CS", "ISO_IR 100") + b"\x08\0\x08\0CS")
+
+
 def empty_file(folder: Path) -> None:
     write_series(folder, VOXELS)[-1].write_bytes(b"")
 
@@ -253,6 +289,8 @@ def colour(folder: Path) -> None:
         (no_position, "where its slices lie"),
         (damaged_end, r"its file IM0009.dcm is damaged or cut short"),
         (damaged_head, r"its file IM0009.dcm is damaged or cut short"),
+        (damaged_without_preamble, r"its file IM0009 is damaged or cut short"),
+        (lone_start_of_a_data_set, r"its file lost is damaged or cut short"),
         (empty_file, r"its file IM0009.dcm is damaged or cut short"),
         (lone_damaged, "is damaged"),
         (unknown_compression, "compression"),
