@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.files import to_printable
 from pipeline.nifti import SUFFIXES
 from pipeline.scans.checks import problem_of
-from pipeline.scans.dicom_series import Series, find_series
+from pipeline.scans.dicom_series import Series, find_series, passed_over
 from pipeline.scans.mask_pairing import masks_below
 from pipeline.scans.naming import names_of
 from pipeline.scans.searching import search
@@ -138,7 +138,9 @@ def _cases_of(path: Path, left_out: Set[Path]) -> Cases:
         return Cases(tuple(Case("", entry, problem=_problem_of(replace(entry, label=None).files)) for entry in entries))
     if is_dicom(path):
         series = [series for series in find_series(path.parent) if path in series.files or path.name == "DICOMDIR"]
-        return Cases(tuple(map(_case_of_series, series)) or (_case_of(path),))
+        if series:
+            scans = [one for one in series if not one.localizer]
+            return Cases(tuple(map(_case_of_series, scans)), tuple(passed_over(path.parent, series)))
     return Cases((_case_of(path),))
 
 

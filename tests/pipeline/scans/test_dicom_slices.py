@@ -184,7 +184,7 @@ def test_missing_slices_are_counted_and_placed(tmp_path: Path, missing: list[int
 
 def test_several_volumes_are_counted(tmp_path: Path) -> None:
     for echo in range(3):
-        files = write_series(tmp_path, VOXELS, uid="1.2.3", start=f"E{echo}")
+        files = write_series(tmp_path, VOXELS + echo, uid="1.2.3", start=f"E{echo}")
     refused(tmp_path, "holds 3 volumes")
     files[0].unlink()
     refused(tmp_path, "more than one volume")
