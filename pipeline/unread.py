@@ -6,12 +6,9 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
+from pipeline.dicom_files import ENDINGS, START, is_dicom, starts_as_dicom
 from pipeline.files import to_printable
-
-DICOM = (".dcm", ".ima")
-"""Endings of a DICOM file's name, in lower case. Many DICOM files have none."""
 
 SCAN = re.compile(r".*\.(nii(\.\w+)?|mg[zh]|nrrd|nhdr|mha|mhd|img|mnc|dcm|ima)|(.*/)?DICOMDIR", re.IGNORECASE)
 """Names of scans, in lower or upper case."""
@@ -56,14 +53,14 @@ def why_unread(file: Path, dicom: bool = True) -> str | None:
     reason = next((reason for ending, reason in KINDS.items() if re.search(f"{ending}$", name)), None)
     if not file.exists():
         suffix = file.suffix[1:]
-        might_be_dicom = not suffix or suffix.isdigit() or name.endswith(DICOM)  # a UID ends in digits
+        might_be_dicom = not suffix or suffix.isdigit() or name.endswith(ENDINGS)  # a UID ends in digits
         is_named_so = reason or might_be_dicom or SCAN.fullmatch(name) or ARCHIVE.search(name)
         return DANGLING if file.is_symlink() and is_named_so else None
     if not file.is_file():
         return None
     if reason is None and ARCHIVE.search(name):
         return ARCHIVED if _holds_scans(file) else None
-    return NOT_INDEXED if reason is None and not dicom and _is_dicom(file) else reason
+    return NOT_INDEXED if reason is None and not dicom and is_dicom(file) else reason
 
 
 def not_read(folder: Path, files: Iterable[Path], dicom: bool = True) -> list[str]:
@@ -87,39 +84,24 @@ def line_about(folder: Path, files: list[Path], what: str) -> str:
     return to_printable(f"{folder}: {named} {'is' if len(names) == 1 else 'are'} {what}")
 
 
-def _is_dicom(file: Path) -> bool:
-    if file.name.lower().endswith(DICOM):
-        return True
-    try:
-        with open(file, "rb") as stream:
-            return _starts_as_dicom(stream)
-    except OSError:
-        return False
-
-
-def _starts_as_dicom(stream: IO[bytes] | None) -> bool:
-    """Return whether a file starts with DICOM's preamble, or with its first group of tags."""
-    start = stream.read(132) if stream is not None else b""
-    return start[128:] == b"DICM" or start[:2] == b"\x08\x00"
-
-
 def _holds_scans(archive: Path) -> bool:
     """Return whether an archive holds scans, as far as can be told; one that cannot be opened may hold some."""
     try:
-        return any(SCAN.fullmatch(name) or is_dicom for name, is_dicom in _members(archive))
+        return any(SCAN.fullmatch(name) or starts_as_dicom(start) for name, start in _members(archive))
     except Exception:  # a damaged or encrypted archive can raise any exception
         return True
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the names in an archive, and whether the file is DICOM, for the first ones."""
+def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the names in an archive, and of the first files their first bytes."""
     if archive.suffix.lower() == ".zip":
         with zipfile.ZipFile(archive) as opened:
-            yield from ((name, False) for name in opened.namelist())
+            yield from ((name, b"") for name in opened.namelist())
             for name in [name for name in opened.namelist() if not name.endswith("/")][:LOOKED_AT]:
                 with opened.open(name) as stream:
-                    yield name, _starts_as_dicom(stream)
+                    yield name, stream.read(START)
     else:
         with tarfile.open(archive) as tar:
             for _, member in zip(range(LOOKED_AT), tar, strict=False):
-                yield member.name, member.isfile() and _starts_as_dicom(tar.extractfile(member))
+                content = tar.extractfile(member) if member.isfile() else None
+                yield member.name, content.read(START) if content is not None else b""

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import SimpleITK
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.uid import ImplicitVRLittleEndian
 
 PATIENT = {"0010|0010": "Mustermann^Erika", "0010|0020": "PAT-4711-X", "0010|0030": "19640812"}
 """What must not be found in any output."""
@@ -54,6 +58,8 @@ def write_series(
         "0008|0008": "ORIGINAL\\PRIMARY\\M\\ND",
         "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
         "0008|0060": "MR",
+        **dict.fromkeys(("0008|0012", "0008|0020", "0008|0021", "0008|0023"), "20200102"),  # else the writer's "now"
+        **dict.fromkeys(("0008|0013", "0008|0030", "0008|0031", "0008|0033"), "030405"),
         "0018|0050": f"{spacing[2]:g}",
         "0020|000d": "1.2.826.0.1.3680043",
         "0020|000e": uid,
@@ -127,6 +133,20 @@ def write_multiframe(
     body += element("5200|9229", "SQ", [shared]) + element("5200|9230", "SQ", frames)
     body += element("7fe0|0010", "OW", voxels.astype("<i2").tobytes(order="F"))
     return write_dicom(file, ENHANCED_MR, body)
+
+
+def without_preamble(file: Path, syntax: str, meta: bool) -> Path:
+    """Write an uncompressed file again as a bare data set, with or without its first part (group 0002)."""
+    dataset = pydicom.dcmread(file)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    first = DicomBytesIO()
+    first.is_little_endian, first.is_implicit_VR = True, False
+    write_file_meta_info(first, dataset.file_meta)
+    bare = DicomBytesIO()
+    bare.is_little_endian, bare.is_implicit_VR = True, syntax == ImplicitVRLittleEndian
+    write_dataset(bare, dataset)
+    file.write_bytes(first.getvalue() * meta + bare.getvalue())
+    return file
 
 
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cohorts import Entry, read_datalist
+from pipeline.dicom_files import is_dicom
 from pipeline.errors import UsageError
 from pipeline.files import to_printable
 from pipeline.nifti import SUFFIXES
 from pipeline.scans.checks import problem_of
-from pipeline.scans.dicom_series import Series, find_series
+from pipeline.scans.dicom_series import Series, find_series, passed_over
 from pipeline.scans.mask_pairing import masks_below
 from pipeline.scans.naming import names_of
 from pipeline.scans.searching import search
@@ -135,9 +136,11 @@ def _cases_of(path: Path, left_out: Set[Path]) -> Cases:
     if path.suffix.lower() == ".json" and path.is_file():
         entries = [entry for entries in read_datalist(path, must_exist=False).values() for entry in entries]
         return Cases(tuple(Case("", entry, problem=_problem_of(replace(entry, label=None).files)) for entry in entries))
-    if path.is_file() and _is_dicom(path):
+    if is_dicom(path):
         series = [series for series in find_series(path.parent) if path in series.files or path.name == "DICOMDIR"]
-        return Cases(tuple(map(_case_of_series, series)) or (_case_of(path),))
+        if series:
+            scans = [one for one in series if not one.localizer]
+            return Cases(tuple(map(_case_of_series, scans)), tuple(passed_over(path.parent, series)))
     return Cases((_case_of(path),))
 
 
@@ -157,16 +160,6 @@ def _problem_of(files: Sequence[str]) -> str:
 def _is_sidecar(path: Path) -> bool:
     """Return whether a JSON file only describes the scan beside it, like those that dcm2niix writes."""
     return path.suffix.lower() == ".json" and any(path.with_suffix(suffix).exists() for suffix in SUFFIXES)
-
-
-def _is_dicom(path: Path) -> bool:
-    if path.suffix.lower() in (".dcm", ".ima"):  # also if it is damaged
-        return True
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def _with_masks_by_position(cases: Sequence[Case], masks: Sequence[str | Path]) -> list[Case]:

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from pipeline.cohorts import Entry
+from pipeline.dicom_files import starts_as_dicom
 from pipeline.errors import DAMAGED_FILE, ScanError, reason_of_system
 from pipeline.files import to_printable
 from pipeline.scans.formats import (
@@ -20,6 +21,7 @@ from pipeline.scans.formats import (
     offset_of,
     open_image,
 )
+from pipeline.scans.grids import by, check_fits
 
 LONGEST_AXIS = 4096
 """Largest number of voxels along one axis of a head scan."""
@@ -68,18 +70,6 @@ def read_whole(file: str, named: bool = True) -> nib.nifti1.Nifti1Image:
     except ScanError as error:
         raise ScanError(f"{to_printable(Path(file).name)}: {error}" if named else f"{error}") from error
     return image
-
-
-def check_fits(role: str, file: str, image: nib.nifti1.Nifti1Image, scan: nib.nifti1.Nifti1Image) -> None:
-    """Refuse a channel, mask or label that does not lie on the scan's grid."""
-    its = f"its {role} {to_printable(Path(file).name)}"
-    # MONAI stacks channels as they are, so their fourth axis must agree too.
-    axes = None if role == "channel" else 3
-    if image.shape[:axes] != scan.shape[:axes]:
-        shapes = f"the shape {_by(image.shape)}, not the scan's {_by(scan.shape)}"
-        raise ScanError(f"{its} has {shapes}; make it from this scan, or resample it")
-    if not np.allclose(image.affine, scan.affine, atol=1e-2):
-        raise ScanError(f"{its} lies on another grid; resample it to the scan's grid")
 
 
 def read_header(file: str | Path) -> nib.nifti1.Nifti1Image:
@@ -140,7 +130,7 @@ def _explain_other_format(path: Path, start: bytes) -> str:
         return "compressed, although its name does not end in .gz; rename it to .nii.gz"
     if start[344:347] == b"n+1" and is_compressed(path):
         return "not compressed, although its name ends in .gz; rename it to .nii"
-    if start[128:132] == b"DICM":
+    if starts_as_dicom(start):
         return "a DICOM file, not NIfTI; give the folder of its series"
     if not is_nifti(path):
         return f"not a readable {path.suffix.lower()} file; convert it to .nii.gz"
@@ -155,18 +145,18 @@ def _check_voxels(image: nib.nifti1.Nifti1Image) -> None:
     if np.issubdtype(dtype, np.complexfloating):
         raise ScanError("its voxels are complex values; give the magnitude only")
     if len(shape) < 3 or min(shape) < 1:
-        raise ScanError(f"its shape is {_by(shape)}, which is not a volume; give a 3D scan")
+        raise ScanError(f"its shape is {by(shape)}, which is not a volume; give a 3D scan")
     if math.prod(shape[3:]) > 1:
         number = math.prod(shape[3:])
         raise ScanError(
-            f"it holds {number} volumes (shape {_by(shape)}); give one of them, split off for example with fslsplit"
+            f"it holds {number} volumes (shape {by(shape)}); give one of them, split off for example with fslsplit"
         )
     if len(shape) > 4:
-        raise ScanError(f"it has {len(shape)} axes (shape {_by(shape)}); give a 3D scan")
+        raise ScanError(f"it has {len(shape)} axes (shape {by(shape)}); give a 3D scan")
     if max(shape) > LONGEST_AXIS or math.prod(shape) > MOST_VOXELS:
-        raise ScanError(f"its header says {_by(shape)} voxels, too many for a head; convert it again, or resample it")
+        raise ScanError(f"its header says {by(shape)} voxels, too many for a head; convert it again, or resample it")
     if sum(n < 8 for n in shape[:3]) > 1:
-        raise ScanError(f"its shape is {_by(shape)}, smaller than a slice of a head; give the whole scan")
+        raise ScanError(f"its shape is {by(shape)}, smaller than a slice of a head; give the whole scan")
 
 
 def _check_place(image: nib.nifti1.Nifti1Image) -> None:
@@ -186,10 +176,6 @@ def _check_place(image: nib.nifti1.Nifti1Image) -> None:
             f"its voxels measure {sides} mm, which no head scan has: perhaps the header uses another unit; convert it "
             "again, with lengths in mm"
         )
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def header_warnings(scan: nib.nifti1.Nifti1Image) -> list[str]:

@@ -1,26 +1,32 @@
 """DICOM series: found in folders by their files' tags, named without their patient, and read as volumes."""
 
 import hashlib
+import logging
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from pipeline.dicom_files import is_dicom
 from pipeline.errors import ScanError
-from pipeline.scans.dicom_slices import OTHER_SCANNERS, read_frames, volume_of
+from pipeline.files import to_printable
+from pipeline.scans.dicom_grouping import Group, groups_of
+from pipeline.scans.dicom_slices import OTHER_SCANNERS, copies_in, read_frames, volume_of
 from pipeline.scans.dicom_tags import Tags, numbers, tags_of, without_patient
+from pipeline.unread import line_about
+
+logger = logging.getLogger(__name__)
 
 MR_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "4.1", "4.4"))
 """MR images: one slice a file, and the two multi-frame kinds."""
 MODALITIES = ("MR", "OT", "", *OTHER_SCANNERS)
 """Modalities of scans. Software that derives or anonymizes series often writes OT (other) or nothing."""
-LOCALIZER = re.compile("locali[sz]er|scout|survey|pilot", re.IGNORECASE)
-"""Words in the descriptions of localizers."""
+FEWEST = 3
+"""Smallest number of slices that are put together if each is a series of its own: two are always evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +38,26 @@ class Series:
         files: in slice order, with those that are damaged.
         name: neutral and the same in every run: the series' number, and a hash of the UIDs of series and study.
         described: the folder's path, with *** for the patient's name, id and birth date.
+        localizer: whether it only serves to plan others.
+        scattered: whether each slice is a series of its own in DICOM, and they were put together.
     """
 
     folder: Path
     files: tuple[Path, ...]
     name: str
     described: str
+    localizer: bool
+    scattered: bool
 
-    def read(self) -> nib.nifti1.Nifti1Image:
+    def read(self, warn: Callable[[str], None] = logger.warning) -> nib.nifti1.Nifti1Image:
         """Return the volume (X, Y, Z): X along the rows of a slice, Y down its columns, Z from slice to slice.
 
         This is SimpleITK's order of voxels: Z runs along the cross product of X and Y. The affine is RAS in mm, as
         qform and sform of code 1 (scanner). Integers keep their type. If the series rescales them to fractions, the
         voxels are float32.
+
+        Args:
+            warn: what takes a warning about copies of slices, which are left out.
 
         Raises:
             ScanError: if the files are not all the slices of one volume, or one of them cannot be read.
@@ -54,28 +67,49 @@ class Series:
             try:
                 parts.append(read_frames(file))
             except ScanError as error:
-                name = without_patient(file.name, (tags_of(file).patient for file in self.files))
-                raise ScanError(f"its file {name} {error}") from None
-        return volume_of(parts)
+                raise ScanError(f"its file {self._without_patient(file.name)} {error}") from None
+        copies = copies_in(parts)
+        try:
+            if self.scattered and len(parts) - len(copies) < FEWEST:
+                raise ScanError("they are too few for a scan")
+            volume = volume_of([part for number, part in enumerate(parts) if number not in copies])
+        except ScanError as error:
+            if not self.scattered:
+                raise
+            raise ScanError(f"{len(parts)} slices, each a series of its own, were put together: {error}") from None
+        if copies:
+            example = self._without_patient(self.files[copies[0]].name)
+            if len(copies) == 1:
+                warn(f"its file {example} repeats another slice and is left out")
+            else:
+                warn(f"{len(copies)} of its files repeat other slices and are left out, for example {example}")
+        return volume
+
+    def _without_patient(self, text: str) -> str:
+        return to_printable(without_patient(text, (tags_of(file).patient for file in self.files)))
 
 
 def find_series(folder: Path) -> list[Series]:
-    """Return the DICOM series of a folder and of all folders in it.
+    """Return the DICOM series of a folder and of all folders in it, localizers among them.
 
-    Files that are no scan are passed over: hidden files and folders, localizers, secondary captures, reports, contours.
-    A damaged file stays in its series, so that reading the series fails. If the series of the file is not known, the
-    file is a series of its own.
+    Files that are no scan are passed over: hidden files and folders, secondary captures, reports, contours. A damaged
+    file stays in its series, so that reading the series fails. If the series of the file is not known, the file is a
+    series of its own.
 
     Args:
         folder: where to search.
     """
-    groups: dict[str, dict[Path, Tags]] = defaultdict(dict)
-    for file in _dicom_files(folder):
-        tags = tags_of(file)
-        if _is_slice(tags):
-            groups[tags.series_uid or str(file.parent)][file] = tags
-    _take_in_damaged(groups)
-    return [_series(part) for group in groups.values() if not _is_localizer(group) for part in _parts(group)]
+    tags = {file: tags_of(file) for file in _dicom_files(folder)}
+    return [_series(group) for group in groups_of({file: own for file, own in tags.items() if _is_slice(own)})]
+
+
+def passed_over(folder: Path, found: Sequence[Series]) -> list[str]:
+    """Return a line about the localizers among series below a folder, if there are any."""
+    files = [file for series in found if series.localizer for file in series.files]
+    if not files:
+        return []
+    line = line_about(folder, files, "passed over: a localizer, which only serves to plan other scans")
+    return [without_patient(line, (tags_of(file).patient for file in files))]
 
 
 def _dicom_files(folder: Path) -> Iterator[Path]:
@@ -85,19 +119,7 @@ def _dicom_files(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and place not in seen)
         if place not in seen:  # links may lead in a circle
             seen.add(place)
-            yield from filter(_is_dicom, (Path(parent, name) for name in sorted(names) if not name.startswith(".")))
-
-
-def _is_dicom(file: Path) -> bool:
-    """Tell by a few bytes, so that folders of NIfTI cost nothing, or by the suffix, which a damaged file keeps."""
-    if not file.is_file() or file.suffix.lower() in (".dcm", ".ima"):
-        return file.is_file()
-    try:
-        with open(file, "rb") as stream:
-            stream.seek(128)
-            return stream.read(4) == b"DICM"
-    except OSError:
-        return False
+            yield from filter(is_dicom, (Path(parent, name) for name in sorted(names) if not name.startswith(".")))
 
 
 def _is_slice(tags: Tags) -> bool:
@@ -108,56 +130,17 @@ def _is_slice(tags: Tags) -> bool:
     return tags.modality in MODALITIES and (bool(placed) or tags.sop_class in MR_CLASSES)
 
 
-def _take_in_damaged(groups: dict[str, dict[Path, Tags]]) -> None:
-    """Add damaged files that do not name their series to the series of their folder, if there is only one."""
-    for key in [key for key, group in groups.items() if all(tags.damaged for tags in group.values())]:
-        beside = [group for other, group in groups.items() if other != key and any(str(f.parent) == key for f in group)]
-        if len(beside) == 1:
-            beside[0].update(groups.pop(key))
-
-
-def _is_localizer(group: dict[Path, Tags]) -> bool:
-    """Tell whether a series only serves to plan others: it says so, or has few slices along each of three axes."""
-    if any("LOCALIZER" in tags.image_type.upper() for tags in group.values()):
-        return True
-    given = [tags.orientation for tags in group.values() if tags.orientation]
-    axes = [tuple(np.round(numbers(orientation, 6), 1)) for orientation in given]
-    few = max(map(axes.count, axes), default=0) < 10
-    named = any(LOCALIZER.search(tags.series_description) for tags in group.values())
-    return few and (named or len(set(axes)) > 2)
-
-
-def _parts(group: dict[Path, Tags]) -> list[dict[Path, Tags]]:
-    """Return a series as one part if its slices lie in several folders, but each copy of them as a part of its own."""
-    folders: dict[Path, dict[Path, Tags]] = defaultdict(dict)
-    for file, tags in group.items():
-        folders[file.parent][file] = tags
-    parts: list[dict[Path, Tags]] = []
-    for slices in folders.values():
-        whole = next((part for part in parts if _complement(part, slices)), None)
-        if whole is None:
-            parts.append(slices)
-        else:
-            whole.update(slices)
-    return parts
-
-
-def _complement(one: dict[Path, Tags], other: dict[Path, Tags]) -> bool:
-    """Tell whether no slice is in both, and both show one patient, as far as their tags tell."""
-    instances = [{tags.instance_uid or str(file) for file, tags in part.items()} for part in (one, other)]
-    patients = {tags.patient for part in (one, other) for tags in part.values() if not tags.damaged}
-    return instances[0].isdisjoint(instances[1]) and len(patients) <= 1
-
-
-def _series(group: dict[Path, Tags]) -> Series:
-    files = tuple(sorted(group, key=lambda file: (_along_normal(group[file]), file)))
+def _series(group: Group) -> Series:
+    slices = group.slices
+    files = tuple(sorted(slices, key=lambda file: (_along_normal(slices[file]), file)))
     folder = Path(os.path.commonpath([file.parent for file in files]))
-    tags = next((tags for tags in group.values() if not tags.damaged), group[files[0]])
+    tags = next((slices[file] for file in files if not slices[file].damaged), slices[files[0]])
     identity = (tags.series_uid or str(folder.resolve()), tags.study_uid)
     digest = hashlib.sha256("\n".join(identity).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     number = re.fullmatch(r"[0-9]{1,9}", tags.series_number)
     name = f"series-{number[0]}_{digest}" if number else f"series_{digest}"
-    return Series(folder, files, name, without_patient(str(folder), (tags.patient for tags in group.values())))
+    described = without_patient(str(folder), (tags.patient for tags in slices.values()))
+    return Series(folder, files, name, described, group.localizer, group.scattered)
 
 
 def _along_normal(tags: Tags) -> float:

@@ -4,6 +4,7 @@ SimpleITK (GDCM) decodes the pixels. Their places are worked out here, from the 
 warns about missing slices, and gives a spacing of 1 mm to the frames of a file that are not evenly spaced.
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,6 +107,19 @@ def _of_frames(tags: Dataset, sequence: str, keyword: str) -> list[str]:
         found = (text_of(item, keyword) for groups in (frame, *shared) for item in items_of(groups, sequence))
         values.append(next(found, ""))
     return values
+
+
+def copies_in(parts: Sequence[Frames]) -> list[int]:
+    """Return the numbers of the parts that repeat an earlier one; none if parts that differ lie at one place."""
+    known: set[bytes] = set()
+    copies = []
+    for number, part in enumerate(parts):
+        place = b"".join((array + 0.0).tobytes() for array in part[1:])  # -0 becomes 0
+        digest = hashlib.sha256(place + str(part.voxels.shape).encode() + part.voxels.tobytes()).digest()
+        copies += [number] if digest in known else []
+        known.add(digest)
+    places = {(part.positions + 0.0).tobytes() for part in parts}
+    return copies if len(known) == len(places) else []
 
 
 def volume_of(parts: Sequence[Frames]) -> nib.nifti1.Nifti1Image:

@@ -44,6 +44,7 @@ class Tags:
 
     Args:
         damaged: the tags end before those of an image: the file is damaged, or holds no image, such as a report.
+        size: of the slice, as it stands in the file; only good for telling whether two files agree.
     """
 
     damaged: bool
@@ -57,12 +58,14 @@ class Tags:
     modality: str
     position: str
     orientation: str
+    spacing: str
+    size: str
     patient: Patient
 
 
 def tags_of(file: Path) -> Tags:
     """Return the tags of a file, as far as they can be read."""
-    dataset = read_dataset(file, last="Rows")
+    dataset = read_dataset(file, last="PixelSpacing")
     return Tags(
         damaged="Rows" not in dataset,
         sop_class=text_of(dataset, "SOPClassUID") or of_meta(dataset, "MediaStorageSOPClassUID"),
@@ -75,6 +78,8 @@ def tags_of(file: Path) -> Tags:
         modality=text_of(dataset, "Modality"),
         position=text_of(dataset, "ImagePositionPatient"),
         orientation=text_of(dataset, "ImageOrientationPatient"),
+        spacing=text_of(dataset, "PixelSpacing"),
+        size="\\".join(repr(text_of(dataset, keyword)) for keyword in ("Rows", "Columns")),
         patient=Patient(
             names=(_bytes_of(dataset, "PatientName"), _bytes_of(dataset, "OtherPatientNames")),
             ids=(_bytes_of(dataset, "PatientID"), _bytes_of(dataset, "OtherPatientIDs")),

@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.cohorts import Entry
 from pipeline.errors import DAMAGED_FILE, ScanError, reason_of_system
 from pipeline.nifti import SUFFIXES, stem_of
+from pipeline.scans.grids import in_order_of
 from pipeline.unread import why_unread
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -65,19 +66,29 @@ def is_nifti(file: str | Path) -> bool:
 
 @contextmanager
 def as_nifti(entry: Entry) -> Iterator[Entry]:
-    """Yield an entry whose files are all NIfTI: others are converted to files that exist until the end of the block."""
+    """Yield an entry whose files are all NIfTI, its mask and label in the storage order of the scan.
+
+    Files that differ are converted to files that exist until the end of the block.
+
+    Raises:
+        ScanError: if the mask or the label lies on another grid.
+    """
     with tempfile.TemporaryDirectory() as folder:
 
-        def converted(file: str | None, role: str) -> str | None:
-            if file is None or is_nifti(file):
+        def converted(file: str, role: str) -> str:
+            image = opened = open_image(Path(file))
+            if role in ("mask", "label"):
+                image = in_order_of(open_image(Path(entry.images[0])), role, file, opened)
+            if image is opened and is_nifti(file):
                 return file
             target = Path(folder) / role / f"{stem_of(Path(file).name)}.nii"
             target.parent.mkdir()
-            nib.save(open_image(Path(file)), target)
+            nib.save(image, target)
             return str(target)
 
-        images = tuple(str(converted(file, f"image_{i}")) for i, file in enumerate(entry.images))
-        yield replace(entry, images=images, mask=converted(entry.mask, "mask"), label=converted(entry.label, "label"))
+        images = tuple(converted(file, f"image_{i}") for i, file in enumerate(entry.images))
+        mask, label = (part and converted(part, role) for role, part in (("mask", entry.mask), ("label", entry.label)))
+        yield replace(entry, images=images, mask=mask, label=label)
 
 
 def is_compressed(path: Path) -> bool:

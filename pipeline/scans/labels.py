@@ -9,7 +9,8 @@ from pipeline.cohorts import Entry
 from pipeline.errors import ScanError
 from pipeline.files import to_printable
 from pipeline.nifti import voxel_ml
-from pipeline.scans.checks import check_fits, read_header, read_whole
+from pipeline.scans.checks import read_header, read_whole
+from pipeline.scans.grids import in_order_of
 from transforms import as_binary
 
 NEARLY_ALL = 0.9
@@ -43,8 +44,8 @@ def read_label(entry: Entry, brain: np.ndarray | None = None) -> Label:
         ScanError: if the label cannot be read, lies on another grid, or has values that are not finite.
     """
     assert entry.label is not None
-    scan, image = read_header(entry.images[0]), read_whole(entry.label)
-    check_fits("label", entry.label, image, scan)
+    scan = read_header(entry.images[0])
+    image = in_order_of(scan, "label", entry.label, read_whole(entry.label))
     name = f"its label {to_printable(Path(entry.label).name)}"
     try:
         binary = as_binary(np.asanyarray(image.dataobj).reshape(scan.shape[:3]))

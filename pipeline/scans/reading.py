@@ -35,9 +35,11 @@ class ReadCase(Transform):
             return self._read(entry)
         with tempfile.TemporaryDirectory() as folder:  # MONAI's loader reads files
             file = str(Path(folder) / "series.nii")
-            source = case.series.read()
+            warnings: list[str] = []
+            source = case.series.read(warnings.append)
             nib.save(source, file)
-            return self._read(replace(entry, images=(file,)), source)
+            item = self._read(replace(entry, images=(file,)), source)
+            return item | {"scan_warnings": warnings + item["scan_warnings"]}
 
     def _read(self, entry: Entry, source: nib.nifti1.Nifti1Image | None = None) -> Item:
         check_scan(entry, self.channels)

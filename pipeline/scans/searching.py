@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.nifti import SUFFIXES, stem_of
-from pipeline.scans.dicom_series import Series, find_series
+from pipeline.scans.dicom_series import Series, find_series, passed_over
 from pipeline.unread import line_about, not_read
 
 logger = logging.getLogger(__name__)
@@ -56,17 +56,19 @@ def search(folder: Path, left_out: Set[Path]) -> Found:
     if dataset is not None:
         logger.info("%s: a BIDS dataset; its anatomical images are used", folder)
         files = [file for file in files if BIDS_SCAN.fullmatch(file.relative_to(dataset).as_posix())]
-        series = []
+        found = []
     else:
-        series = [series for series in find_series(folder) if not _is_left_out(series.folder, folder, left_out)]
-    slices = {file for one in series for file in one.files}
+        found = [series for series in find_series(folder) if not _is_left_out(series.folder, folder, left_out)]
+    slices = {file for series in found for file in series.files}
     scans = [file for file in files if (ends_as_scan(file) or file.is_dir()) and file not in slices]
     unread = not_read(folder, (file for file in files if not ends_as_scan(file) and file not in slices))
     labels = [file for file in scans if _is_named_as_label(file)]
     if len(labels) == len(scans):  # the names tell masks and labels only beside others
         labels = []
     passed = [line_about(folder, labels, PASSED_OVER)] if labels else []
-    return Found(tuple(file for file in scans if file not in set(labels)), tuple(series), (*unread, *passed))
+    skipped = (*unread, *passed, *passed_over(folder, found))
+    series = tuple(series for series in found if not series.localizer)
+    return Found(tuple(file for file in scans if file not in set(labels)), series, skipped)
 
 
 def ends_as_scan(path: Path) -> bool:

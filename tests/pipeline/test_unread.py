@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from dicom_series import element
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,13 +62,14 @@ def archive(file: Path, member: str, content: bytes) -> Path:
     ("member", "content", "named"),
     [
         ("p/IM_0001", bytes(128) + b"DICM", True),
-        ("p/IM_0001", b"\x08\x00\x05\x00", True),
+        ("p/IM_0001", element("0008|0005", "CS", "ISO_IR 100"), True),
         ("p/1.dcm", b"", True),
         ("DICOMDIR", b"", True),
         ("p/T1.nii.gz", b"", True),
         ("p/T1.nrrd", b"", True),
         ("models/model.pt", b"PK", False),
         ("notes.txt", b"text", False),
+        ("table.bin", b"\x08\x00\x05\x00" * 40, False),
     ],
 )
 def test_archives_are_named_if_they_hold_scans(

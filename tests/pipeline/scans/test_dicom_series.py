@@ -71,11 +71,6 @@ def test_folders_without_scans_give_nothing(tmp_path: Path) -> None:
     nib.save(nib.nifti1.Nifti1Image(VOXELS, np.eye(4)), tmp_path / "scan.nii.gz")
     (tmp_path / "notes.txt").write_text("DICM, in words" * 100)
     write_report(tmp_path / "report.dcm")
-    write_series(tmp_path / "says so", VOXELS, tags={"0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"})
-    axes = np.eye(3)
-    for number, direction in enumerate((axes, axes[:, [1, 2, 0]], axes[:, [2, 0, 1]])):
-        write_series(tmp_path / "three planes", VOXELS[:, :, :3], direction=direction, uid="1.2.3", start=str(number))
-    write_series(tmp_path / "by name", VOXELS[:, :, :1], tags={"0008|103e": "Fast Scout"})
     write_series(tmp_path / "ultrasound", VOXELS, tags={"0008|0060": "US"})
     assert find_series(tmp_path) == []
 

@@ -8,9 +8,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from dicom_series import OBLIQUE, element, write_multiframe, write_series
+from dicom_series import OBLIQUE, element, without_preamble, write_multiframe, write_series
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.errors import ScanError
+from pipeline.scans.cases import find_cases
 from pipeline.scans.dicom_series import Series, find_series
 
 VOXELS = np.random.default_rng(0).integers(-50, 900, (18, 14, 9)).astype(np.int16)
@@ -91,6 +93,29 @@ def test_compressed_series_are_read(tmp_path: Path, compressor: str) -> None:
     assert np.array_equal(voxels(only(tmp_path).read()), VOXELS)
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("meta", "slope", "kind"), [(True, 1.0, np.int16), (False, 1.0, np.int16), (False, 1.5, np.float32)]
+)
+def test_files_without_a_preamble_are_read(tmp_path: Path, syntax: str, meta: bool, slope: float, kind: type) -> None:
+    files = write_series(tmp_path, VOXELS, suffix="", slope=slope)
+    affine = only(tmp_path).read().affine
+    for file in files:
+        without_preamble(file, syntax, meta)
+    image = only(tmp_path).read()
+    assert voxels(image).dtype == kind
+    assert np.array_equal(voxels(image), VOXELS * slope)
+    assert np.array_equal(image.affine, affine)
+    (case,) = find_cases([files[3]])
+    assert case.series == only(tmp_path)
+
+
+def test_a_multiframe_file_without_a_preamble_is_read(tmp_path: Path) -> None:
+    file = write_multiframe(tmp_path / "enhanced", VOXELS, [(-10, -20, 3.0 * place) for place in range(9)])
+    file.write_bytes(file.read_bytes()[132:])
+    assert np.array_equal(voxels(only(tmp_path).read()), VOXELS)
+
+
 @pytest.mark.parametrize("order", [range(9), range(8, -1, -1), (0, 5, 1, 6, 2, 7, 3, 8, 4)])
 def test_a_multiframe_file_is_read_by_the_places_of_its_frames(tmp_path: Path, order: list[int]) -> None:
     frames = VOXELS[:, :, list(order)]
@@ -159,7 +184,7 @@ def test_missing_slices_are_counted_and_placed(tmp_path: Path, missing: list[int
 
 def test_several_volumes_are_counted(tmp_path: Path) -> None:
     for echo in range(3):
-        files = write_series(tmp_path, VOXELS, uid="1.2.3", start=f"E{echo}")
+        files = write_series(tmp_path, VOXELS + echo, uid="1.2.3", start=f"E{echo}")
     refused(tmp_path, "holds 3 volumes")
     files[0].unlink()
     refused(tmp_path, "more than one volume")
@@ -214,6 +239,17 @@ def damaged_head(folder: Path) -> None:
     file.write_bytes(content[: content.find(b"\x20\0\x0e\0") + 20])  # inside the UID of its series
 
 
+def damaged_without_preamble(folder: Path) -> None:
+    for file in write_series(folder, VOXELS, suffix=""):
+        without_preamble(file, ExplicitVRLittleEndian, False)
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def lone_start_of_a_data_set(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "lost").write_bytes(element("0008|0005", "CS", "ISO_IR 100") + b"\x08\0\x08\0CS")
+
+
 def empty_file(folder: Path) -> None:
     write_series(folder, VOXELS)[-1].write_bytes(b"")
 
@@ -253,6 +289,8 @@ def colour(folder: Path) -> None:
         (no_position, "where its slices lie"),
         (damaged_end, r"its file IM0009.dcm is damaged or cut short"),
         (damaged_head, r"its file IM0009.dcm is damaged or cut short"),
+        (damaged_without_preamble, r"its file IM0009 is damaged or cut short"),
+        (lone_start_of_a_data_set, r"its file lost is damaged or cut short"),
         (empty_file, r"its file IM0009.dcm is damaged or cut short"),
         (lone_damaged, "is damaged"),
         (unknown_compression, "compression"),

@@ -46,6 +46,8 @@ def test_every_tag_is_read(tmp_path: Path) -> None:
         modality="MR",
         position="-80.5\\-60.25\\20",
         orientation="1\\0\\0\\0\\1\\0",
+        spacing="1.1\\.9",
+        size=tags.size,
         patient=Patient(names, (PATIENT["0010|0020"].encode(), b"A\\B"), PATIENT["0010|0030"], ""),
     )
 
@@ -71,7 +73,9 @@ def test_the_tags_before_damage_are_read(tmp_path: Path, syntax: str) -> None:
     assert not whole.damaged
     file.write_bytes(content[: content.index(b"1.2.3\0", content.index(b"1.2.3.5")) + 4])  # inside its series' UID
     cut = tags_of(file)
-    assert cut == replace(whole, damaged=True, series_uid="", series_number="", position="", orientation="")
+    assert cut == replace(
+        whole, damaged=True, series_uid="", series_number="", position="", orientation="", spacing="", size=cut.size
+    )
 
 
 def test_damage_after_the_tags_of_the_series_keeps_them(tmp_path: Path) -> None:
