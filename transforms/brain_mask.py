@@ -19,16 +19,17 @@ from transforms.binary import as_binary
 
 BACKGROUND_WARNING = (
     "its background was not recognised: the border of the volume has no constant value, and no brain mask was given, "
-    "so the brightest region is taken as brain; set the background to 0, or give a mask with --mask"
+    "so the brightest region is taken as brain; set the background to 0, or give a brain mask (--mask, or `mask` in a "
+    "datalist)"
 )
 LONG_WARNING = (
     "no brain mask was given, and its voxels beyond the background are {length:.0f} mm long, longer than a brain "
     "({limit:.0f} mm): the scan probably has its skull, with the air set to one value, or several values in its "
-    "background; give a brain mask with --mask"
+    "background; give a brain mask (--mask, or `mask` in a datalist)"
 )
 HEAD_WARNING = (
     "the scan has its skull and no brain mask was given: the whole head is taken as brain, so skull, eyes and scalp "
-    "are scored as well; give a brain mask (for example of HD-BET) with --mask"
+    "are scored as well; give a brain mask, for example of HD-BET (--mask, or `mask` in a datalist)"
 )
 
 BORDER_SHARE = 0.9
