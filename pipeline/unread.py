@@ -31,7 +31,9 @@ KINDS = {
 ARCHIVE = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|7z|rar)$", re.IGNORECASE)
 ARCHIVED = "an archive of scans; unpack it"
 DANGLING = "a dangling link: its target is missing; get the target"
-NOT_INDEXED = "DICOM; a datalist needs files of volumes: convert the series to .nii.gz (for example with dcm2niix)"
+NOT_INDEXED = (
+    "DICOM; each file holds a slice, not the volume: convert the series to .nii.gz (for example with dcm2niix)"
+)
 
 MASK_OR_LABEL = re.compile(
     r"(.*[-_. ])?(d?seg|probseg|segmentations?|labels?|lesions?|masks?|roi|gt|annotations?)|.+[-_. ]brainmask", re.I

@@ -51,7 +51,7 @@ def open_image(path: Path) -> nib.nifti1.Nifti1Image:
     """
     suffix = path.suffix.lower()
     if not path.name.lower().endswith(SUFFIXES):
-        raise ScanError(why_unread(path) or "not in a format that is read; convert it to .nii.gz")
+        raise ScanError(why_unread(path, dicom=False) or "not in a format that is read; convert it to .nii.gz")
     if suffix in (".mgz", ".mgh"):
         return _open_mgh(path)
     if suffix in ITK:
