@@ -4,11 +4,12 @@ import re
 import tarfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from pipeline.dicom_files import ENDINGS, START, is_dicom, starts_as_dicom
 from pipeline.files import to_printable
+from pipeline.nifti import stem_of
 
 SCAN = re.compile(r".*\.(nii(\.\w+)?|mg[zh]|nrrd|nhdr|mha|mhd|img|mnc|dcm|ima)|(.*/)?DICOMDIR", re.IGNORECASE)
 """Names of scans, in lower or upper case."""
@@ -30,7 +31,18 @@ KINDS = {
 ARCHIVE = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|7z|rar)$", re.IGNORECASE)
 ARCHIVED = "an archive of scans; unpack it"
 DANGLING = "a dangling link: its target is missing; get the target"
-NOT_INDEXED = "DICOM; a datalist needs files of volumes: convert the series to .nii.gz (for example with dcm2niix)"
+NOT_INDEXED = (
+    "DICOM; each file holds a slice, not the volume: convert the series to .nii.gz (for example with dcm2niix)"
+)
+
+MASK_OR_LABEL = re.compile(
+    r"(.*[-_. ])?(d?seg|probseg|segmentations?|labels?|lesions?|masks?|roi|gt|annotations?)|.+[-_. ]brainmask", re.I
+)
+"""Names of masks and labels, without their ending. FreeSurfer's brainmask.mgz is a stripped scan."""
+FREESURFER_LABEL = re.compile(
+    r"(lh|rh)\..*|(.*[.+])?(aseg|aparc|wmparc|ribbon|filled|wm|ctrl_pts)([.+].*)?\.mg[zh]", re.I
+)
+"""Names of segmentations and surfaces in a FreeSurfer subject."""
 
 ENDING = re.compile(r"(\.(nii|mgh|nrrd|mha|img|hdr|mnc2?|mif|brik|gipl|tar))?\.\w+$", re.IGNORECASE)
 """The ending of a name, together with that of its compression."""
@@ -82,6 +94,14 @@ def line_about(folder: Path, files: list[Path], what: str) -> str:
         kind = f"{' and '.join(endings)} files" if len(endings) <= 3 and all(endings) else "files"
         named = f"{len(names)} {kind} such as {names[0]}"
     return to_printable(f"{folder}: {named} {'is' if len(names) == 1 else 'are'} {what}")
+
+
+def named_as_labels(scans: Collection[Path]) -> list[Path]:
+    """Return the masks and labels among scans, by their names, which tell only beside others: none if all are."""
+    labels = [
+        file for file in scans if MASK_OR_LABEL.fullmatch(stem_of(file.name)) or FREESURFER_LABEL.fullmatch(file.name)
+    ]
+    return labels if len(labels) < len(scans) else []
 
 
 def _holds_scans(archive: Path) -> bool:

@@ -38,7 +38,7 @@ class Binary:
         before, after = self.voxels_before * voxel_ml, int(self.mask.sum()) * voxel_ml
         return (
             f"has values that are not 0 and 1 ({self.between:.0%} of its voxels lie in between); it was cut at half of "
-            f"its largest value ({self.cut:.3g}), which changes its volume from {before:.4g} to {after:.4g} ml"
+            f"its largest value ({self.cut:.3g}): {before:.4g} ml are above 0, and {after:.4g} ml are used"
         )
 
 

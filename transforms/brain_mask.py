@@ -14,21 +14,26 @@ from monai.transforms import MapTransform, Transform
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from transforms.background import fill_planes, find_background, is_bright_at_border
+from transforms.background import border_of, fill_planes, find_background, is_bright_at_border
 from transforms.binary import as_binary
 
 BACKGROUND_WARNING = (
-    "its background was not recognised: the border of the volume is not dark and has no constant value, and no brain "
-    "mask was given, so the brightest region is taken as brain; set the background to 0, or give a mask with --mask"
+    "its background was not recognised: the border of the volume has no constant value, and no brain mask was given, "
+    "so the brightest region is taken as brain; set the background to 0, or give a brain mask (--mask, or `mask` in a "
+    "datalist)"
 )
 LONG_WARNING = (
     "no brain mask was given, and its voxels beyond the background are {length:.0f} mm long, longer than a brain "
-    "({limit:.0f} mm): the scan probably has its skull, with the air set to one value; give a brain mask with --mask"
+    "({limit:.0f} mm): the scan probably has its skull, with the air set to one value, or several values in its "
+    "background; give a brain mask (--mask, or `mask` in a datalist)"
 )
 HEAD_WARNING = (
     "the scan has its skull and no brain mask was given: the whole head is taken as brain, so skull, eyes and scalp "
-    "are scored as well; give a brain mask (for example of HD-BET) with --mask"
+    "are scored as well; give a brain mask, for example of HD-BET (--mask, or `mask` in a datalist)"
 )
+
+BORDER_SHARE = 0.9
+"""Share of the volume's border from which on a mask covers air: a brain that the scan cuts off touches less of it."""
 
 
 class BrainMask(Transform):
@@ -98,8 +103,13 @@ class BrainMask(Transform):
                     LONG_WARNING.format(length=length, limit=self.brain_length) if length > self.brain_length else None
                 )
                 return _as_mask(inside, image), long
-        warning = BACKGROUND_WARNING if background is None and is_bright_at_border(first) else HEAD_WARNING
-        return _as_mask(_head(first), image), warning
+        region = _head(first)
+        # Noise over the whole volume hides the background of a stripped brain, which has no dark bone around it.
+        is_brain = _length(region, spacing) <= self.brain_length and self._is_brain(
+            first - first.min(), region, spacing
+        )
+        unknown = background is None and (is_brain or is_bright_at_border(first))
+        return _as_mask(region, image), BACKGROUND_WARNING if unknown else HEAD_WARNING
 
 
 def _length(inside: np.ndarray, spacing: np.ndarray) -> float:
@@ -181,7 +191,7 @@ class BrainMaskd(MapTransform):
                 d[self.mask_key], text = self.brain_mask(image)
             texts = [text]
             if self.label_key in d:
-                d[self.label_key], text = _binary("label", d[self.label_key])
+                d[self.label_key], text = _binary(_named("label", d[self.label_key]), d[self.label_key])
                 texts.append(text)
             warning = "; ".join(text for text in texts if text is not None)
             if warning:
@@ -201,20 +211,28 @@ class BrainMaskd(MapTransform):
                 raise ValueError(
                     "the mask lies on another grid (affine) than the scan; give a mask that was made from this scan"
                 )
-        mask, warning = _binary("brain mask", mask[:1])
+        name = _named("brain mask", mask)
+        mask, warning = _binary(name, mask[:1])
         if not mask.any():
-            raise ValueError("the mask is empty; make it again from this scan")
+            raise ValueError(f"{name} is empty; make it again from this scan")
+        if border_of(np.asarray(mask[0])).mean() >= BORDER_SHARE:
+            warning = f"{name} covers the border of the volume, which is no brain: it covers the whole file, or is "
+            warning += "inverted; make it again from this scan"
         return mask, warning
 
 
-def _binary(role: str, values: torch.Tensor) -> tuple[torch.Tensor, str | None]:
-    """Return a mask or a label (1, X, Y, Z) as float32 zeros and ones, and a warning or None."""
+def _named(role: str, values: torch.Tensor) -> str:
+    """Return a mask or a label for messages: its role, and its file if it has one."""
     file = values.meta.get("filename_or_obj") if isinstance(values, MetaTensor) else None
-    name = f"its {role}{f' {Path(str(file)).name}' if file else ''}"
+    return f"its {role}{f' {Path(str(file)).name}' if file else ''}"
+
+
+def _binary(name: str, values: torch.Tensor) -> tuple[torch.Tensor, str | None]:
+    """Return a mask or a label (1, X, Y, Z) as float32 zeros and ones, and a warning or None."""
     try:
         binary = as_binary(np.asarray(values))
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{name}: {error}") from None  # the reason of a failed scan is its first cause
     tensor = torch.from_numpy(binary.mask.astype(np.float32))
     spacing = affine_to_spacing(values.affine) if isinstance(values, MetaTensor) else np.ones(3)
     text = binary.warning(float(np.prod(np.asarray(spacing))) / 1000)

@@ -122,8 +122,10 @@ def _warn_of_splits(path: Path, content: Mapping[str, Any]) -> None:
 def _near(key: str, known: Sequence[str]) -> str | None:
     """Return the known key that another one may be a misspelling of, None if it is not like any."""
     letters = re.sub("[^a-z]", "", key.lower())
-    shortened = [name for name in known if len(letters) >= 3 and name.startswith(letters)]
-    return next(iter([*shortened, *difflib.get_close_matches(letters, list(known), n=1, cutoff=0.75)]), None)
+    begins = (
+        [name for name in known if name.startswith(letters) or letters.startswith(name)] if len(letters) >= 3 else []
+    )
+    return next(iter([*begins, *difflib.get_close_matches(letters, list(known), n=1, cutoff=0.75)]), None)
 
 
 def _entries(path: Path, split: str, listed: Any) -> list[Entry]:

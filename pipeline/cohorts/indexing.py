@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from pipeline.cohorts.layouts import LAYOUTS, TOKEN, Layout, expression_of, matc
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import write_json, written_aside
 from pipeline.nifti import SUFFIXES, copy_of, write
-from pipeline.unread import line_about, not_read
+from pipeline.unread import line_about, named_as_labels, not_read
 
 logger = logging.getLogger(__name__)
 
 Files = dict[str, Path]  # files of scans by their stem: the path below the directory without its suffix
 Cases = dict[str, list[str]]  # stems by case
+
+NAMED_AS_LABEL = "left out, because the name is that of a mask or label; give its pattern as --mask, --label or --image"
+"""What is said of a file that is named as a mask or label and belongs to no scan."""
 
 DOUBLE = "left out: another file differs only in the ending"
 """What is said of a scan that is there in two formats."""
@@ -72,6 +76,11 @@ def index_cohort(
     cases = _complete(found, wanted, scheme)
     masks = _companions("mask", scheme, mask, cases, files)
     labels = {} if healthy else _companions("label", scheme, label, cases, files)
+
+    used = {files[stem] for stem in (*chain(*cases.values()), *masks.values(), *labels.values())}
+    unused = [file for file in named_as_labels(files.values()) if file not in used]
+    if unused and scheme.not_scans:
+        logger.warning("%s", line_about(Path(directory).resolve(), unused, NAMED_AS_LABEL))
 
     folder = Path(output).parent.resolve()
     entries: list[Item] = []
@@ -149,6 +158,9 @@ def _files(root: Path) -> Files:
 def _scans(files: Files, scheme: Layout, modality: str) -> Cases:
     """Return the scans of one sequence."""
     others = {match.string for pattern in scheme.not_scans for match in matches(expression_of(pattern), files)}
+    if scheme.not_scans:  # patterns that fit any file
+        labels = set(named_as_labels(files.values()))
+        others |= {stem for stem, file in files.items() if file in labels}
     cases: Cases = {}
     for pattern in scheme.scans(modality):
         start, *rest = (expression_of(part) for part in without_suffix(pattern).split("{case}"))

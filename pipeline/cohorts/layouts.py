@@ -53,7 +53,7 @@ def _beside(ends: Sequence[str], folder: str) -> tuple[str, ...]:
 
 
 MASK_ENDINGS = ("_mask", "_brain_mask", "_bet_mask", "_bet", "_brain")
-LABEL_ENDINGS = ("_lesion", "_lesion_mask", "_label", "_seg")
+LABEL_ENDINGS = ("_lesion", "_lesion_mask", "_label", "_seg", "-lesion", "-label", "-seg")
 LAYOUTS = {
     "folder": Layout(
         ("{case}_{modality}", "{case}-{modality}"),  # without --modality: {case}, which means every file

@@ -73,11 +73,12 @@ class ScoreHistograms:
         return np.flatnonzero((self.positives + self.negatives).any(0))[::-1]
 
     def average_precision(self) -> np.ndarray:
-        """Return AP = sum over thresholds of (R_n - R_(n-1)) P_n, (R,), as scikit-learn; NaN without positives."""
+        """Return AP = sum over thresholds of (R_n - R_(n-1)) P_n, (R,), as scikit-learn; NaN with one class only."""
         true, false = self.above()
         with np.errstate(invalid="ignore", divide="ignore"):
             precision = np.nan_to_num(true / (true + false))
-            return np.sum(np.diff(true, axis=1, prepend=0) * precision, 1) / true[:, -1]
+            average = np.sum(np.diff(true, axis=1, prepend=0) * precision, 1) / true[:, -1]
+        return np.where(false[:, -1] > 0, average, np.nan)
 
     def auroc(self) -> np.ndarray:
         """Return the areas under the ROC curves, (R,); NaN without positives or negatives."""
@@ -86,10 +87,11 @@ class ScoreHistograms:
             return np.trapezoid(true, false, axis=1) / (true[:, -1] * false[:, -1])
 
     def dice(self, bins: np.ndarray | None = None) -> np.ndarray:
-        """Return Dice = 2 TP / (2 TP + FP + FN) at each threshold, (R, thresholds); NaN without positives."""
+        """Return Dice = 2 TP / (2 TP + FP + FN) at each threshold, (R, thresholds); NaN with one class only."""
         true, false = self.above(bins)
+        has_both = (true[:, -1:] > 0) & (false[:, -1:] > 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(true[:, -1:] > 0, 2 * true / (true + false + true[:, -1:]), np.nan)
+            return np.where(has_both, 2 * true / (true + false + true[:, -1:]), np.nan)
 
     def best_dice(self) -> np.ndarray:
         """Return the highest Dice over all thresholds, (R,)."""
@@ -99,7 +101,7 @@ class ScoreHistograms:
         """Return the first histogram's Dice where voxels that score `threshold` or more are marked."""
         first = int(bin_of(np.asarray([threshold]), self.bits)[0])
         true, false, total = self.positives[0, first:].sum(), self.negatives[0, first:].sum(), self.positives[0].sum()
-        return float(2 * true / (true + false + total)) if total else float("nan")
+        return float(2 * true / (true + false + total)) if total and self.negatives[0].any() else float("nan")
 
     def best_threshold(self) -> float:
         """Return the score from which on a voxel counts as positive where the first histogram's Dice is highest."""

@@ -102,8 +102,9 @@ class Totals:
             "auroc_brain": pooled.auroc()[0],
             "auroc_all": pooled.with_outside(self.outside).auroc()[0],
             "best_dice": pooled.best_dice()[0],
-            "best_threshold": pooled.best_threshold(),
         }
+        if not np.isnan(numbers["best_dice"]):
+            numbers["best_threshold"] = pooled.best_threshold()
         intervals: dict[str, tuple[float, float] | None] = {}
         reasons = {}
         if self.threshold is None:

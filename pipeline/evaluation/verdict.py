@@ -30,7 +30,7 @@ def verdict(recommended: float | None, baselines: Mapping[str, float | None]) ->
     """
     known = {name: ap for name, ap in baselines.items() if ap is not None}
     if recommended is None or not known:
-        return Verdict(Outcome.UNKNOWN, "Nothing can be said: there are no annotated voxels.")
+        return Verdict(Outcome.UNKNOWN, "Nothing can be said: there are no annotated voxels, or no others.")
     best = max(known, key=lambda name: known[name])
     ours, theirs = f"{recommended:.3f}", f"{known[best]:.3f}"
     if recommended > known[best]:

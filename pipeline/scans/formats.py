@@ -1,6 +1,7 @@
 """Formats of scans beside NIfTI: .mgz, .mgh, .nrrd and .mha files as NIfTI images of the same voxels and place."""
 
 import gzip
+import logging
 import math
 import re
 import tempfile
@@ -19,6 +20,8 @@ from pipeline.errors import DAMAGED_FILE, ScanError, reason_of_system
 from pipeline.nifti import SUFFIXES, stem_of
 from pipeline.scans.grids import in_order_of
 from pipeline.unread import why_unread
+
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # odd headers are judged in checks.py
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From ITK's axes to NIfTI's."""
@@ -48,7 +51,7 @@ def open_image(path: Path) -> nib.nifti1.Nifti1Image:
     """
     suffix = path.suffix.lower()
     if not path.name.lower().endswith(SUFFIXES):
-        raise ScanError(why_unread(path) or "not in a format that is read; convert it to .nii.gz")
+        raise ScanError(why_unread(path, dicom=False) or "not in a format that is read; convert it to .nii.gz")
     if suffix in (".mgz", ".mgh"):
         return _open_mgh(path)
     if suffix in ITK:
@@ -68,7 +71,8 @@ def is_nifti(file: str | Path) -> bool:
 def as_nifti(entry: Entry) -> Iterator[Entry]:
     """Yield an entry whose files are all NIfTI, its mask and label in the storage order of the scan.
 
-    Files that differ are converted to files that exist until the end of the block.
+    Files that differ are converted to files that exist until the end of the block. So are those whose header gives
+    voxels other sides (pixdim) than its affine.
 
     Raises:
         ScanError: if the mask or the label lies on another grid.
@@ -80,7 +84,10 @@ def as_nifti(entry: Entry) -> Iterator[Entry]:
             if role in ("mask", "label"):
                 image = in_order_of(open_image(Path(entry.images[0])), role, file, opened)
             if image is opened and is_nifti(file):
-                return file
+                if _sides_agree(image):
+                    return file
+                voxels = np.asanyarray(image.dataobj)
+                image = nib.nifti1.Nifti1Image(voxels, image.affine, dtype=voxels.dtype)
             target = Path(folder) / role / f"{stem_of(Path(file).name)}.nii"
             target.parent.mkdir()
             nib.save(image, target)
@@ -89,6 +96,11 @@ def as_nifti(entry: Entry) -> Iterator[Entry]:
         images = tuple(converted(file, f"image_{i}") for i, file in enumerate(entry.images))
         mask, label = (part and converted(part, role) for role, part in (("mask", entry.mask), ("label", entry.label)))
         yield replace(entry, images=images, mask=mask, label=label)
+
+
+def _sides_agree(image: nib.nifti1.Nifti1Image) -> bool:
+    """Return whether a header gives voxels the sides that its affine has; else MONAI would take another affine."""
+    return np.allclose(image.header.get_zooms()[:3], np.linalg.norm(image.affine[:3, :3], axis=0))
 
 
 def is_compressed(path: Path) -> bool:

@@ -16,7 +16,8 @@ def masks_below(folder: Path, places: Mapping[str, Path]) -> tuple[dict[str, Pat
     """Return what `masks_for` returns for the masks of a folder and of the folders in it.
 
     A mask in a folder of its own, such as A/T1_bet.nii.gz, is only for scans in a folder of the same name, such as
-    SCANS/A/T1.nii.gz, and is named as the scan's file. All others are in the folder itself, named as the case.
+    SCANS/A/T1.nii.gz, and is named as the scan's file, or plainly mask.nii.gz if both are alone. All others
+    are in the folder itself, named as the case.
 
     Args:
         folder: the folder of masks.
@@ -37,7 +38,10 @@ def masks_below(folder: Path, places: Mapping[str, Path]) -> tuple[dict[str, Pat
         fitting = [parts for parts in files if parts and place.parts[-len(parts) :] == parts]
         own = {safe_name(stem_of(places[case].name)): case for case in cases}
         if fitting and len(own) == len(cases):
-            paired, missing = masks_for(list(own), files[max(fitting, key=len)])
+            there = files[max(fitting, key=len)]
+            paired, missing = masks_for(list(own), there)
+            if missing and len(own) == len(there) == 1 and _is_plain_mask(there[0]):
+                paired, missing = dict.fromkeys(own, there[0]), {}
             masks |= {own[name]: file for name, file in paired.items()}
             problems |= {own[name]: why for name, why in missing.items()}
     problems = {case: why for case, why in problems.items() if case not in masks}
@@ -79,6 +83,11 @@ def masks_for(names: Sequence[str], files: Sequence[Path]) -> tuple[dict[str, Pa
                 f"no brain mask for {name} in the --mask folder (expected a file whose name starts with {name})"
             )
     return _used_once(masks, problems)
+
+
+def _is_plain_mask(file: Path) -> bool:
+    """Return whether a mask is named mask, brain_mask or the like, without the name of a scan."""
+    return bool(MASK_ENDING.fullmatch(f"_{stem_of(file.name)}"))
 
 
 def _used_once(masks: dict[str, Path], problems: dict[str, str]) -> tuple[dict[str, Path], dict[str, str]]:

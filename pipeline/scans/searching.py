@@ -7,23 +7,14 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.nifti import SUFFIXES, stem_of
+from pipeline.nifti import SUFFIXES
 from pipeline.scans.dicom_series import Series, find_series, passed_over
-from pipeline.unread import line_about, not_read
+from pipeline.unread import line_about, named_as_labels, not_read
 
 logger = logging.getLogger(__name__)
 
 BIDS_SCAN = re.compile(r"sub-.*/anat/[^/]*_(T1w|T2w|PDw|T2starw|FLAIR|UNIT1|inplaneT1|inplaneT2)\.[^/]*")
 """Path of an anatomical image in a BIDS dataset."""
-
-MASK_OR_LABEL = re.compile(
-    r"(.*[-_. ])?(d?seg|probseg|segmentations?|labels?|lesions?|masks?|roi|gt|annotations?)|.+[-_. ]brainmask", re.I
-)
-"""Names of masks and labels, without their ending. FreeSurfer's brainmask.mgz is a stripped scan."""
-FREESURFER_LABEL = re.compile(
-    r"(lh|rh)\..*|(.*[.+])?(aseg|aparc|wmparc|ribbon|filled|wm|ctrl_pts)([.+].*)?\.mg[zh]", re.I
-)
-"""Names of segmentations and surfaces in a FreeSurfer subject."""
 
 PASSED_OVER = "passed over, because the name is that of a mask or label; give the file itself as input if it is a scan"
 """What is said of such files beside scans."""
@@ -62,9 +53,7 @@ def search(folder: Path, left_out: Set[Path]) -> Found:
     slices = {file for series in found for file in series.files}
     scans = [file for file in files if (ends_as_scan(file) or file.is_dir()) and file not in slices]
     unread = not_read(folder, (file for file in files if not ends_as_scan(file) and file not in slices))
-    labels = [file for file in scans if _is_named_as_label(file)]
-    if len(labels) == len(scans):  # the names tell masks and labels only beside others
-        labels = []
+    labels = named_as_labels(scans)
     passed = [line_about(folder, labels, PASSED_OVER)] if labels else []
     skipped = (*unread, *passed, *passed_over(folder, found))
     series = tuple(series for series in found if not series.localizer)
@@ -74,10 +63,6 @@ def search(folder: Path, left_out: Set[Path]) -> Found:
 def ends_as_scan(path: Path) -> bool:
     """Return whether a name ends as that of a file that is read."""
     return path.name.lower().endswith(SUFFIXES)
-
-
-def _is_named_as_label(file: Path) -> bool:
-    return bool(MASK_OR_LABEL.fullmatch(stem_of(file.name)) or FREESURFER_LABEL.fullmatch(file.name))
 
 
 def _dataset_of(folder: Path) -> Path | None:

@@ -98,3 +98,38 @@ def test_a_head_whose_air_was_set_to_a_constant_is_named_by_its_length() -> None
         assert np.array_equal(mask, head)
         assert warning is not None
         assert "longer than a brain" in warning
+
+
+@pytest.mark.parametrize("padding", [-1000.0, 0.0, 4095.0])
+@pytest.mark.parametrize("background", [0.0, -1.0, 1.0])
+@pytest.mark.parametrize("places", [[np.s_[:, :, :3]], [np.s_[-2:]], [np.s_[:2], np.s_[-2:], np.s_[:, :3]]])
+def test_planes_of_padding_around_the_background_are_not_brain(
+    padding: float, background: float, places: list[tuple[slice, ...]]
+) -> None:
+    voxels, inside = brain()
+    padded = np.where(inside, voxels, background)
+    for place in places:
+        padded[place] = padding
+    mask, warning = mask_of(padded)
+    assert np.array_equal(mask, inside)
+    assert warning is None
+
+
+def test_zeros_in_a_brain_that_the_scan_cuts_off_are_not_its_background() -> None:
+    voxels, inside = brain()
+    voxels[19:21, 19:21, 16:26] = 300
+    cut = np.where(inside, np.rint(voxels) - 300, -1000)[:, :, 16:26]
+    assert (cut[:, :, 0] == 0).any()
+    mask, warning = mask_of(cut)
+    assert np.array_equal(mask, inside[:, :, 16:26])
+    assert warning is None
+
+
+@pytest.mark.parametrize("noise", [2.0, 5.0])
+def test_noise_over_a_stripped_scan_is_named_and_not_the_skull(noise: float) -> None:
+    voxels, inside = brain()
+    mask, warning = mask_of(np.abs(voxels + np.random.default_rng(0).normal(0, noise, voxels.shape)))
+    assert warning is not None
+    assert "background was not recognised" in warning
+    assert "skull" not in warning
+    assert 2 * (mask & inside).sum() / (mask.sum() + inside.sum()) > 0.9

@@ -39,14 +39,14 @@ def test_a_probability_is_cut_at_half_of_its_largest_value_and_told(largest: flo
     assert np.array_equal(binary.mask, soft >= (soft.min() + soft.max()) / 2)
     warning = binary.warning(0.5)
     assert warning is not None
-    assert f"from {np.count_nonzero(soft > 0) * 0.5:.4g} to {binary.mask.sum() * 0.5:.4g} ml" in warning
+    assert f"{np.count_nonzero(soft > 0) * 0.5:.4g} ml are above 0, and {binary.mask.sum() * 0.5:.4g} ml are" in warning
 
 
 def test_a_sigmoid_of_two_values_is_cut_between_them() -> None:
     binary = as_binary(np.where(box(), 0.99, 1e-5))
     assert np.array_equal(binary.mask, box())
     assert binary.between == 0
-    assert f"from {box().size * 0.1:.4g} to {box().sum() * 0.1:.4g} ml" in str(binary.warning(0.1))
+    assert f"{box().size * 0.1:.4g} ml are above 0, and {box().sum() * 0.1:.4g} ml are" in str(binary.warning(0.1))
     assert as_binary(np.where(box(), 0.99, 0)).warning(0.1) is None
 
 

@@ -133,8 +133,9 @@ def test_a_given_mask_may_differ_from_the_scans_affine_by_rounding() -> None:
     affine = AFFINE.clone()
     affine[:3] += 1e-4
     given = torch.ones(1, SIDE, SIDE, SIDE)
+    given[:, 0] = given[:, :, 0] = 0
     result = BrainMaskd()({"image": stripped_brain(), "mask": MetaTensor(given, affine=affine)})
-    assert result["mask"].all()
+    assert torch.equal(result["mask"].as_tensor(), given)
 
 
 def test_a_given_mask_of_another_shape_is_refused() -> None:
@@ -163,6 +164,24 @@ def test_a_given_mask_that_is_empty_is_refused() -> None:
     given = MetaTensor(torch.zeros(1, SIDE, SIDE, SIDE), affine=AFFINE)
     with pytest.raises(ValueError, match="mask is empty"):
         BrainMaskd()({"image": stripped_brain(), "mask": given})
+
+
+@pytest.mark.parametrize("value", [np.nan, 0])
+def test_a_given_mask_that_is_refused_is_named(value: float) -> None:
+    given = MetaTensor(torch.full((1, SIDE, SIDE, SIDE), value), affine=AFFINE, meta={"filename_or_obj": "a/m.nii.gz"})
+    with pytest.raises(ValueError, match=r"its brain mask m\.nii\.gz") as raised:
+        BrainMaskd()({"image": stripped_brain(), "mask": given})
+    assert raised.value.__cause__ is None  # else the message of the cause, without the name, would be shown
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_given_mask_that_covers_the_border_is_named(inverted: bool) -> None:
+    given = torch.ones(1, SIDE, SIDE, SIDE)
+    if inverted:
+        given[:, 20:40, 20:40, 20:40] = 0
+    meta = {"filename_or_obj": "a/m.nii.gz"}
+    with pytest.warns(UserWarning, match=r"its brain mask m\.nii\.gz covers the border .* whole file, or is inverted"):
+        BrainMaskd()({"image": head(air_noise=1), "mask": MetaTensor(given, affine=AFFINE, meta=meta)})
 
 
 @pytest.mark.parametrize("with_mask", [False, True])

@@ -127,7 +127,15 @@ def test_two_masks_of_a_scan_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "near"), [("masks", "mask"), ("Mask", "mask"), ("labels", "label"), ("Label", "label"), ("labell", "label")]
+    ("key", "near"),
+    [
+        ("masks", "mask"),
+        ("Mask", "mask"),
+        ("labels", "label"),
+        ("Label", "label"),
+        ("labell", "label"),
+        ("mask_path", "mask"),
+    ],
 )
 @pytest.mark.parametrize("as_list", [False, True])
 def test_a_key_that_is_nearly_a_known_one_is_refused(tmp_path: Path, key: str, near: str, as_list: bool) -> None:
@@ -146,7 +154,8 @@ def test_other_keys_with_files_are_named_once_and_those_without_are_not(
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("Training", "training"), ("train", "training"), ("val", "validation"), ("Test", "test")]
+    ("name", "near"),
+    [("Training", "training"), ("train", "training"), ("val", "validation"), ("Test", "test"), ("testing", "test")],
 )
 def test_a_split_that_is_nearly_a_known_one_is_named(
     tmp_path: Path, name: str, near: str, caplog: pytest.LogCaptureFixture

@@ -40,6 +40,14 @@ def test_files_that_are_not_read_are_named_and_other_formats_are_listed(
     assert not any("notes" in message for message in caplog.messages)
 
 
+def test_masks_and_labels_beside_scans_are_not_scans(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plant(tmp_path, *(f"{name}.nii.gz" for name in ("a", "a-seg", "b", "b-label", "c", "c_roi", "d", "d_dseg")))
+    (entries,) = index_cohort(tmp_path, "folder", tmp_path / "d.json").values()
+    assert [entry["image"] for entry in entries] == ["a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz"]
+    assert [entry.get("label") for entry in entries] == ["a-seg.nii.gz", "b-label.nii.gz", None, None]
+    assert any("c_roi.nii.gz and d_dseg.nii.gz are left out, because the name" in text for text in caplog.messages)
+
+
 BRATS = [
     f"{grade}/{case}/{case}_{end}.nii.gz"
     for grade, case in (("HGG", "Brats17_A"), ("LGG", "Brats17_B"))

@@ -62,9 +62,11 @@ def test_adding_scan_by_scan_is_pooling() -> None:
     assert parts.average_precision() == ScoreHistograms().add(scores, labels).average_precision()
 
 
-def test_without_positives_nothing_can_be_said() -> None:
-    histogram = ScoreHistograms().add(np.arange(5.0), np.zeros(5, bool))
+@pytest.mark.parametrize("annotated", [False, True])
+def test_with_one_class_only_nothing_can_be_said(annotated: bool) -> None:
+    histogram = ScoreHistograms().add(np.arange(5.0), np.full(5, annotated))
     assert np.isnan([histogram.average_precision(), histogram.auroc(), histogram.best_dice()]).all()
+    assert np.isnan(histogram.dice_at(2.0))
 
 
 @given(st.lists(st.floats(-(2.0**90), 2.0**90, width=32), min_size=2, max_size=50))

@@ -119,7 +119,8 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "in micrometres": (scan(SCAN, np.diag([1e3, 1e3, 1e3, 1])), r"1000 x 1000 x 1000 mm, .* with lengths in mm"),
     "mask of another shape": (masked(MASK[:-1]), "its mask m_.* has the shape 23 x 24 x 16, .* make it from this scan"),
     "mask on another grid": (masked(MASK, AFFINE * 1.1), "its mask m_.* lies on another grid; resample it"),
-    "empty mask": (masked(0 * MASK), "the mask is empty; make it again from this scan"),
+    "NaN in the mask": (masked(np.where(MASK, np.nan, 0)), "its brain mask m_.* not finite .* make it again, with 0"),
+    "empty mask": (masked(0 * MASK), "its brain mask m_.* is empty; make it again from this scan"),
     "mask of one grey level": (masked(1 - MASK), "one grey level inside the brain mask: .* belongs to another scan"),
     "missing channel": (missing_channel, "gone.nii.gz: the file is not there .*check the path"),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from helpers import ball
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from monai.transforms import LoadImage
 
 from pipeline import AnomalyDetector
 from pipeline.cohorts import Entry
@@ -231,3 +232,18 @@ def test_a_file_of_another_format_that_is_given_itself_is_refused_with_what_to_d
     (tmp_path / name).write_bytes(b"PK or anything else")
     with pytest.raises(ScanError, match=reason):
         check_scan(Entry((str(tmp_path / name),)))
+
+
+@pytest.mark.parametrize("qform_code", [0, 1])
+@pytest.mark.parametrize("kind", [np.int16, np.int64, np.float32])
+def test_the_sform_places_a_scan_whose_pixdim_contradicts_it(qform_code: int, kind: type, tmp_path: Path) -> None:
+    voxels = np.arange(12 * 11 * 10, dtype=kind).reshape(12, 11, 10)
+    image = nib.nifti1.Nifti1Image(voxels, np.eye(4), dtype=kind)
+    image.set_qform(np.eye(4), qform_code)
+    image.set_sform(oblique(), 1)
+    nib.save(image, tmp_path / "a.nii.gz")
+    with as_nifti(Entry((str(tmp_path / "a.nii.gz"),), mask=str(tmp_path / "a.nii.gz"))) as entry:
+        for file in (*entry.images, entry.mask):
+            read = LoadImage(image_only=True)(file)
+            assert np.allclose(read.affine, oblique(), atol=1e-5)
+            assert np.array_equal(read.numpy(), voxels)

@@ -45,7 +45,7 @@ def test_a_soft_label_is_cut_and_the_file_and_both_volumes_are_told(entry: Entry
     (warning,) = label.warnings
     voxel = 0.064
     assert "lesion.nii.gz" in warning
-    assert f"from {(288 + 48) * voxel:.4g} to {288 * voxel:.4g} ml" in warning
+    assert f"{(288 + 48) * voxel:.4g} ml are above 0, and {288 * voxel:.4g} ml are used" in warning
 
 
 @pytest.mark.parametrize(
