@@ -42,7 +42,7 @@ def open_model(model: str | Path) -> Iterator[Path]:
     Raises:
         UsageError: where a zip is damaged, changed, of a newer format, unsafe, or needs code of its own.
     """
-    model = Path(model)
+    model = Path(str(model))  # the MONAI bundle gives a number for 2024
     if not model.is_file():
         yield model
         return

@@ -188,10 +188,11 @@ def test_the_bundle_command_writes_the_same_voxels(run: Path, scans: Path, tmp_p
     predict(run, [scans], tmp_path / "ours", device="cpu")
     command = [
         *(sys.executable, "-m", "monai.bundle", "run"),
-        *("--config_file", str(run / "configs" / "inference.yaml"), "--bundle_root", str(run)),
-        *("--dataset_dir", "2024", "--output_dir", "7"),  # which Fire makes numbers of
+        *("--config_file", "11/configs/inference.yaml"),
+        *("--bundle_root", "11", "--dataset_dir", "2024", "--output_dir", "7"),  # which Fire makes numbers of
     ]
     scans.rename(tmp_path / "2024")
+    shutil.copytree(run, tmp_path / "11", ignore=shutil.ignore_patterns("slice_bank", "checkpoints"))
     environment = {**os.environ, "PYTHONPATH": str(BUNDLE.parents[1])}
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, env=environment)
     for case in ("one", "two"):
