@@ -127,7 +127,7 @@ def _combinations(sweeps: Sequence[str]) -> list[tuple[str, ...]]:
             values = None
         if not values:
             raise UsageError(f"--sweep {sweep}: write it as key=value,value,... such as kl_weight=1,10,100")
-        swept.append([f"{key.strip()}={json.dumps(value)}" for value in values])
+        swept.append([f"{key.strip()}={value if isinstance(value, str) else json.dumps(value)}" for value in values])
     return list(itertools.product(*swept))
 
 
