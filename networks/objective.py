@@ -1,6 +1,8 @@
 """Equation (1): the objective of the ceVAE.
 
-L = (1 - lambda) * [ KL(f(x)) + rec(x, g(z)) ]  +  lambda * rec(x, g(mu(x~)))        z ~ N(mu(x), sigma(x)^2)    (1)
+L = (1 - lambda) * [ beta KL(f(x)) + rec(x, g(z)) ]  +  lambda * rec(x, g(mu(x~)))   z ~ N(mu(x), sigma(x)^2)    (1)
+
+beta = 1 is (1) as printed. The paper states neither the unit nor the reduction of rec, so its beta is not known.
 """
 
 from typing import NamedTuple
@@ -15,7 +17,10 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class Terms(NamedTuple):
-    """The terms of equation (1) for each slice of a batch, (B,), in nats; 0 for a branch of weight 0."""
+    """The terms of equation (1) for each slice of a batch, (B,), in nats; 0 for a branch of weight 0.
+
+    `kl` has no weight. `loss` is the weighted sum.
+    """
 
     loss: torch.Tensor
     kl: torch.Tensor
@@ -58,23 +63,32 @@ class CEVAEObjective(nn.Module):
         ce_weight: lambda, the weight of the CE branch, 0 to 1.
         reconstruction: "l2" or "l1".
         precision: "float32", or "bfloat16" for the network alone; the loss is always computed in float32.
+        kl_weight: beta, the weight of the KL, 0 or more.
 
     Raises:
-        ValueError: if the weight is outside 0 to 1, or if the reconstruction or precision is unknown.
+        ValueError: if a weight is outside its range, or if the reconstruction or precision is unknown.
     """
 
     def __init__(
-        self, network: CEVAE, ce_weight: float = 0.5, reconstruction: str = "l2", precision: str = "float32"
+        self,
+        network: CEVAE,
+        ce_weight: float = 0.5,
+        reconstruction: str = "l2",
+        precision: str = "float32",
+        kl_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if not 0 <= ce_weight <= 1:
             raise ValueError(f"lambda is {ce_weight}, but must lie between 0 (VAE) and 1 (context encoder)")
+        if kl_weight < 0:
+            raise ValueError(f"kl_weight is {kl_weight}, but must be 0 or more")
         if reconstruction not in RECONSTRUCTIONS:
             raise ValueError(f"unknown reconstruction {reconstruction!r}; known are {', '.join(RECONSTRUCTIONS)}")
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}; known are {', '.join(PRECISIONS)}")
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster
         self.ce_weight = ce_weight
+        self.kl_weight = kl_weight
         self.reconstruction = reconstruction
         self.precision = precision
 
@@ -103,5 +117,5 @@ class CEVAEObjective(nn.Module):
             rec_vae = reconstruction_error(x, reconstruction[: len(x)], self.reconstruction)
         if ce:
             rec_ce = reconstruction_error(x, reconstruction[-len(x) :], self.reconstruction)
-        loss = (1 - self.ce_weight) * (kl + rec_vae) + self.ce_weight * rec_ce
+        loss = (1 - self.ce_weight) * (self.kl_weight * kl + rec_vae) + self.ce_weight * rec_ce
         return Terms(loss, kl, rec_vae, rec_ce)

@@ -144,7 +144,7 @@ def _compare(options: argparse.Namespace) -> int:
     from pipeline.evaluation import compare, markdown
 
     device = _checked_device(options.device)
-    arguments = (options.lambdas, options.seeds, options.config, options.set, options.split, device)
+    arguments = (options.lambdas, options.seeds, options.config, options.set, options.split, device, options.sweep)
     print(markdown(compare(options.data, options.output, *arguments)))
     print(f"table and picture: {Path(options.output) / 'comparison.md'}, comparison.png")
     return 0

@@ -101,6 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", required=True, metavar="DIR", help="folder for runs, evaluations and comparison")
     compare.add_argument("--lambdas", nargs="+", type=float, default=[0, 0.5, 1], metavar="L", help="default: 0 0.5 1")
     compare.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds for each lambda (default 3)")
+    sweep = "train with each value of a setting, such as kl_weight=1,10,100; several sweeps are combined"
+    compare.add_argument("--sweep", nargs="+", default=[], metavar="KEY=VALUE,VALUE", help=sweep)
     _shared(compare, "--split", "--config", "--set", "--device")
 
     part("give a model to others")

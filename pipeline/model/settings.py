@@ -101,6 +101,7 @@ SETTINGS = {
     "latent_channels": Setting("whole number", above=0, fixed_at_training=True, in_card=True),
     # the objective
     "lambda": Setting("number", minimum=0, maximum=1, fixed_at_training=True, in_card=True),
+    "kl_weight": Setting("number", minimum=0, fixed_at_training=True, in_card=True, former=1),
     "reconstruction": Setting("text", choices=RECONSTRUCTIONS, fixed_at_training=True, in_card=True),
     # the CE noise
     "noise": Setting("text", in_card=True),  # a key of train.yaml's `noises`, to which a user may add

@@ -115,7 +115,8 @@ def load_calibration(run: str | Path, model: Model) -> Calibration | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         newer = content["format"] > CALIBRATION_FORMAT
-        known = (content["model"], FORMER_SETTINGS | content["settings"])
+        settings = FORMER_SETTINGS | content["settings"]
+        known = (content["model"], {key: settings[key] for key in CALIBRATED_SETTINGS})
         calibration = Calibration(
             np.asarray(content["bins"], np.int64),
             np.asarray(content["shares"], np.float64),

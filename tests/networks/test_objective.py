@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.distributions import Normal
+from torch.distributions import Laplace, Normal
 from torch.distributions import kl_divergence as distributions_kl
 
 from networks import CEVAE, CEVAEObjective, Terms, kl_divergence, reconstruction_error
@@ -94,6 +94,37 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
 ) -> None:
     loss, kl, rec_vae, rec_ce = terms(network, slices, ce_weight)
     torch.testing.assert_close(loss, (1 - ce_weight) * (kl + rec_vae) + ce_weight * rec_ce)
+
+
+@pytest.mark.parametrize("kl_weight", [0.0, 0.3, 30.0])
+@pytest.mark.parametrize("ce_weight", [0.0, 0.5, 1.0])
+def test_the_weight_of_the_kl_changes_the_loss_and_not_the_terms(
+    network: CEVAE, slices: tuple[torch.Tensor, torch.Tensor], ce_weight: float, kl_weight: float
+) -> None:
+    torch.manual_seed(0)
+    weighted = CEVAEObjective(network, ce_weight, kl_weight=kl_weight)(*slices)
+    plain = terms(network, slices, ce_weight)
+    for name in ("kl", "rec_vae", "rec_ce"):
+        assert torch.equal(getattr(weighted, name), getattr(plain, name)), name
+    expected = (1 - ce_weight) * (kl_weight * plain.kl + plain.rec_vae) + ce_weight * plain.rec_ce
+    torch.testing.assert_close(weighted.loss, expected)
+
+
+@pytest.mark.parametrize("beta", [0.5, 30.0])
+@pytest.mark.parametrize("kind", ["l2", "l1"])
+def test_the_weight_of_the_kl_is_the_variance_of_the_decoders_gaussian_or_the_scale_of_its_laplace(
+    network: CEVAE, slices: tuple[torch.Tensor, torch.Tensor], beta: float, kind: str
+) -> None:
+    x, x_noisy = slices
+    torch.manual_seed(0)
+    weighted = CEVAEObjective(network, 0.0, kind, kl_weight=beta)(x, x_noisy)
+    torch.manual_seed(0)
+    mu, logvar = network.encode(x)
+    g = network.decode(mu + torch.randn_like(mu) * torch.exp(0.5 * logvar))
+    pixel = Normal(g, beta**0.5) if kind == "l2" else Laplace(g, beta)
+    constant = pixel.log_prob(g)  # the value at the peak, which depends on no weight
+    elbo = kl_divergence(mu, logvar) + (constant - pixel.log_prob(x)).sum((1, 2, 3))
+    torch.testing.assert_close(weighted.loss, beta * elbo, rtol=1e-4, atol=0.1)
 
 
 def test_at_lambda_0_the_noisy_slice_has_no_influence(
@@ -195,6 +226,11 @@ def test_the_terms_of_a_slice_do_not_depend_on_the_rest_of_the_batch(
 def test_a_weight_outside_0_to_1_is_refused(network: CEVAE, ce_weight: float) -> None:
     with pytest.raises(ValueError, match="lambda"):
         CEVAEObjective(network, ce_weight)
+
+
+def test_a_negative_weight_of_the_kl_is_refused(network: CEVAE) -> None:
+    with pytest.raises(ValueError, match="kl_weight is -1, but must be 0 or more"):
+        CEVAEObjective(network, 0.5, kl_weight=-1)
 
 
 def test_an_unknown_reconstruction_is_refused(network: CEVAE) -> None:
