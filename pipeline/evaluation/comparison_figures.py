@@ -38,7 +38,7 @@ def compared_figure(table: pd.DataFrame, title: str) -> Figure:
 
 def swept_figure(table: pd.DataFrame, title: str) -> Figure:
     """Return AP of `rec`, `kl` and `combined`, slice AUROC, KL quantile and active latents over a sweep's variants."""
-    figure = _figure(title, 3)
+    figure = _figure(title, 3.4)
     panels = figure.subplots(1, 4)
     variants = [variant for variant in table["variant"].unique() if variant]
     ticks = _shortened(variants)
@@ -53,10 +53,11 @@ def swept_figure(table: pd.DataFrame, title: str) -> Figure:
     for panel, name in zip(panels, names, strict=True):
         panel.set(title=name, xticks=range(len(variants)), xticklabels=ticks)
         panel.tick_params(axis="x", rotation=90 if max(map(len, ticks), default=0) > 4 else 0)
-    if (quantiles := models["kl_q95"].dropna()).gt(0).any():
-        panels[2].set_yscale("symlog", linthresh=max(1e-2, float(quantiles[quantiles > 0].min())))
-    panels[0].legend(fontsize=7)
-    panels[1].legend(fontsize=7)
+    smallest = models["kl_q95"].where(models["kl_q95"] > 0).min()
+    if not np.isnan(smallest):  # a log scale would drop a quantile of 0
+        panels[2].set_yscale("symlog", linthresh=smallest)
+        panels[2].set_ylim(0, 2 * models["kl_q95"].max())
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     key = variants[0].partition("=")[0] if ticks != variants else ""
     figure.supxlabel(key, fontsize=9)
     return figure
@@ -79,7 +80,7 @@ def _line(panel: Any, rows: pd.DataFrame, key: str, variants: list[str], label: 
 
 
 def _figure(title: str, height: float = 4.2) -> Figure:
-    figure = Figure(figsize=(11 if height > 4 else 14, height), layout="constrained")
+    figure = Figure(figsize=(11 if height > 4 else 15, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=10)
     return figure
