@@ -116,7 +116,7 @@ def load_calibration(run: str | Path, model: Model) -> Calibration | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         newer = content["format"] > CALIBRATION_FORMAT
         settings = FORMER_SETTINGS | content["settings"]
-        known = (content["model"], {key: settings[key] for key in CALIBRATED_SETTINGS})
+        known = (content["model"], {key: settings.get(key) for key in CALIBRATED_SETTINGS})
         calibration = Calibration(
             np.asarray(content["bins"], np.int64),
             np.asarray(content["shares"], np.float64),
