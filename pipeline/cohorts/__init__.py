@@ -6,7 +6,6 @@ from pipeline.cohorts.datalist import (
     channels_of,
     files_of,
     read_datalist,
-    read_json,
 )
 from pipeline.cohorts.indexing import index_cohort
 from pipeline.cohorts.phantom import make_phantom_cohort
@@ -19,5 +18,4 @@ __all__ = [
     "index_cohort",
     "make_phantom_cohort",
     "read_datalist",
-    "read_json",
 ]

@@ -21,7 +21,7 @@ LINES = {"VAE": "--", "ceVAE": "-", "CE": ":"}
 
 def compared_figure(table: pd.DataFrame, title: str) -> Figure:
     """Return AP and best Dice of each model and score as bars, with the baselines as lines."""
-    figure = _figure(title)
+    figure = _figure(title, 11, 4.2)
     models = [model for model in table["model"].unique() if model != NO_MODEL]
     places = np.arange(len(models))
     for panel, key, name in zip(figure.subplots(1, 2), ("ap", "best_dice"), ("AP", "best Dice"), strict=True):
@@ -38,7 +38,7 @@ def compared_figure(table: pd.DataFrame, title: str) -> Figure:
 
 def swept_figure(table: pd.DataFrame, title: str) -> Figure:
     """Return AP of `rec`, `kl` and `combined`, slice AUROC, KL quantile and active latents over a sweep's variants."""
-    figure = _figure(title, 3.4)
+    figure = _figure(title, 15, 3.4)
     panels = figure.subplots(1, 4)
     variants = [variant for variant in table["variant"].unique() if variant]
     ticks = _shortened(variants)
@@ -79,8 +79,8 @@ def _line(panel: Any, rows: pd.DataFrame, key: str, variants: list[str], label: 
         panel.errorbar(range(len(variants)), mean, spread, label=label, color=color, linestyle=style, capsize=2)
 
 
-def _figure(title: str, height: float = 4.2) -> Figure:
-    figure = Figure(figsize=(11 if height > 4 else 15, height), layout="constrained")
+def _figure(title: str, width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=10)
     return figure

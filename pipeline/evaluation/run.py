@@ -31,10 +31,10 @@ from pipeline.nifti import stem_of, voxel_ml
 from pipeline.scan_warnings import log_warnings, short_names
 from pipeline.scans import (
     Case,
-    contents_of,
     fingerprint_of_cohort,
     read_label,
     refuse_training_scans_in,
+    scans_with,
     without_copies,
 )
 from pipeline.scoring import MAPS, Predictor, open_predictor
@@ -159,10 +159,7 @@ def _name(entry: Entry) -> str:
 
 def _trained_on(entries: Sequence[Entry], model: Model) -> list[str] | None:
     """Return the names of the scans that the model was trained on, by what they hold; None where it does not tell."""
-    if not model.trained_on:
-        return None
-    contents = contents_of(file for entry in entries for file in entry.images)
-    return [_name(entry) for entry in entries if model.trained_on & {contents[file] for file in entry.images}]
+    return [_name(entry) for entry in scans_with(model.trained_on, entries)] if model.trained_on else None
 
 
 def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: Path) -> CaseCounts:

@@ -4,10 +4,11 @@ from pipeline.scans.cases import Case, find_cases
 from pipeline.scans.checks import check_scan, header_warnings, read_header
 from pipeline.scans.contents import (
     content_of,
-    contents_of,
+    contents_of_images,
     fingerprint_of_cohort,
     read_training_cohort,
     refuse_training_scans_in,
+    scans_with,
     without_copies,
 )
 from pipeline.scans.formats import as_nifti
@@ -21,7 +22,7 @@ __all__ = [
     "as_nifti",
     "check_scan",
     "content_of",
-    "contents_of",
+    "contents_of_images",
     "find_cases",
     "fingerprint_of_cohort",
     "header_warnings",
@@ -29,5 +30,6 @@ __all__ = [
     "read_label",
     "read_training_cohort",
     "refuse_training_scans_in",
+    "scans_with",
     "without_copies",
 ]

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -66,22 +66,26 @@ def fingerprint_of_cohort(entries: Sequence[Entry]) -> str:
     """Return a hash of what a cohort's files hold, in their order; it does not depend on their names and places."""
     contents = contents_of(files_of(entries))
     scans = [
-        {key: [contents[file] for file in files] for key, files in _files_by_key(entry).items()} for entry in entries
+        [[contents[file] for file in entry.images], *(file and contents[file] for file in (entry.mask, entry.label))]
+        for entry in entries
     ]
     return hashlib.sha256(json.dumps(scans).encode()).hexdigest()
 
 
-def _files_by_key(entry: Entry) -> dict[str, Sequence[str]]:
-    return {
-        "image": entry.images,
-        "mask": [entry.mask] if entry.mask is not None else [],
-        "label": [entry.label] if entry.label is not None else [],
-    }
+def contents_of_images(entries: Iterable[Entry]) -> dict[str, str]:
+    """Return the content of each image of entries, by its file."""
+    return contents_of(file for entry in entries for file in entry.images)
+
+
+def scans_with(contents: Set[str], entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries with an image that has one of these contents."""
+    own = contents_of_images(entries)
+    return [entry for entry in entries if any(own[file] in contents for file in entry.images)]
 
 
 def without_copies(split: str, entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries of a split, each scan once; what is dropped is logged on one line."""
-    contents = contents_of(file for entry in entries for file in entry.images)
+    contents = contents_of_images(entries)
     kept: dict[tuple[str, ...], Entry] = {}
     dropped = []
     for entry in entries:
@@ -116,7 +120,7 @@ def refuse_training_scans_in(other: str, splits: Mapping[str, Sequence[Entry]], 
 
 def _shared(entries: Sequence[Entry], others: Sequence[Entry]) -> list[str]:
     """Return the scans of `entries` that are among `others` too, each with its name there if that is another one."""
-    contents = contents_of(file for entry in (*entries, *others) for file in entry.images)
+    contents = contents_of_images([*entries, *others])
     names = {contents[file]: file for entry in entries for file in entry.images}
     return [
         file if names[contents[file]] == file else f"{names[contents[file]]} (there {Path(file).name})"

@@ -13,7 +13,7 @@ from pipeline.errors import UsageError, reason_of
 from pipeline.model import Run
 from pipeline.nifti import voxel_ml
 from pipeline.processes import first_process_only
-from pipeline.scans import Case, contents_of, read_label
+from pipeline.scans import Case, read_label, scans_with
 from pipeline.scoring.calibration import Calibration, count_scores
 from pipeline.scoring.predictor import Predictor, open_predictor
 from pipeline.scoring.scan_scores import ScanScores
@@ -70,11 +70,11 @@ def calibrate(
 
 
 def _refuse_trained_on(predictor: Predictor, held_out: Sequence[Entry]) -> None:
-    contents = contents_of(file for entry in held_out for file in entry.images)
-    known = [file for file, content in contents.items() if content in predictor.model.trained_on]
+    known = scans_with(predictor.model.trained_on, held_out)
     if known:
         raise UsageError(
-            f"the model was trained on {known[0]}, so its scores are too low for a calibration; calibrate on others"
+            f"the model was trained on {known[0].images[0]}, so its scores are too low for a calibration; calibrate on "
+            "others"
         )
 
 

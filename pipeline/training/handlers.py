@@ -18,7 +18,7 @@ from networks import CEVAEObjective
 from pipeline.cohorts import Entry
 from pipeline.files import write_json, written_aside
 from pipeline.model import FIXED_AT_TRAINING
-from pipeline.scans import contents_of
+from pipeline.scans import contents_of_images
 from pipeline.training.slice_bank import Slices
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class TrainedOn:
     def _write(self, trainer: Engine) -> None:
         numbers = {name: {"scans": len(slices.stacks), "slices": len(slices)} for name, slices in self.splits.items()}
         values = self.splits["training"].value_range
-        contents = sorted(set(contents_of(file for entry in self.scans for file in entry.images).values()))
+        contents = sorted(set(contents_of_images(self.scans).values()))
         write_json(self.file, {"modality": self.modality, **numbers, "value_range": values, "contents": contents})
 
 
