@@ -2,7 +2,8 @@
 
 from networks.cevae import CEVAE
 from networks.objective import CEVAEObjective, Terms, kl_divergence, reconstruction_error
-from networks.scores import ScoreOptions, Scores, score_slices
+from networks.recommended import ScoreOptions, recommend
+from networks.scores import Scores, score_slices
 
 __all__ = [
     "CEVAE",
@@ -11,6 +12,7 @@ __all__ = [
     "Scores",
     "Terms",
     "kl_divergence",
+    "recommend",
     "reconstruction_error",
     "score_slices",
 ]

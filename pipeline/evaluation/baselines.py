@@ -8,7 +8,7 @@ import numpy as np
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from networks.scores import recommend
+from networks import recommend
 from pipeline.cohorts import Entry, Item
 from pipeline.errors import reason_of
 from pipeline.model import Model
@@ -85,8 +85,8 @@ class Baselines:
     def _same_path(self, item: Item) -> np.ndarray:
         """Return `recommended` (X, Y, Z) of a reconstruction that is 0 everywhere."""
         model, image = self.model, item["image"]
-        x = volume_to_slices(image.as_tensor(), self.slice_axis)
-        recommended = recommend(x, model.score_options())
+        x, brain = (volume_to_slices(volume.as_tensor(), self.slice_axis) for volume in (image, item["mask"]))
+        recommended = recommend(x, x, brain, model.score_options())
         volume = slices_to_volume(recommended, self.slice_axis)
         on_grid = model.preprocessing.inverse({"image": MetaTensor(volume).copy_meta_from(image)})
         restored: np.ndarray = on_grid["image"][0].numpy()

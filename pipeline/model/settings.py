@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from networks.objective import PRECISIONS, RECONSTRUCTIONS
-from networks.scores import POLARITIES
+from networks.recommended import POLARITIES
 from pipeline.errors import UsageError
 from transforms import SLICE_AXES
 
@@ -132,6 +132,7 @@ SETTINGS = {
     "reconstruction_share": Setting("number", minimum=0, maximum=1, in_calibration=True, in_card=True),
     "polarity": Setting("text", choices=POLARITIES, in_calibration=True, in_card=True),
     "smoothing": Setting("number", minimum=0, in_calibration=True, in_card=True),
+    "smoothing_between_slices": Setting("true or false", in_calibration=True, in_card=True, former=False),
     "symmetry": Setting("number", minimum=0, maximum=1, in_calibration=True, in_card=True),
     "symmetry_other_sign": Setting("true or false", in_calibration=True, in_card=True, former=False),
 }

@@ -43,6 +43,7 @@ class Model:
             # With a share below 1 bright tissue keeps a bright residual and dark tissue a darker one, so all of the
             # reconstruction is subtracted unless only bright lesions count.
             reconstruction_share=float(settings["reconstruction_share"]) if settings["polarity"] == "bright" else 1.0,
+            between_slices=settings["smoothing_between_slices"],
         )
 
     @property

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from nibabel.orientations import apply_orientation, io_orientation
 
-from networks import CEVAE, ScoreOptions, score_slices
+from networks import CEVAE, ScoreOptions, recommend, score_slices
 from pipeline.cohorts import Item
 from pipeline.errors import ScanError
 from pipeline.model import Model
@@ -54,9 +54,11 @@ class SliceScorer(Inferer):
         assert isinstance(network, CEVAE)
         device = next(network.parameters()).device
         images = volume_to_slices(torch.as_tensor(inputs), self.slice_axis).contiguous()  # the network is faster
-        brain_share = volume_to_slices(torch.as_tensor(mask), self.slice_axis).mean((1, 2, 3))
+        brain = volume_to_slices(torch.as_tensor(mask), self.slice_axis)
+        brain_share = brain.mean((1, 2, 3))
         scored = torch.nonzero(brain_share > 0)[:, 0]
-        volumes = torch.zeros(len(images), len(MAPS) + 1, *images.shape[2:])
+        maps = {name: torch.zeros(len(images), 1, *images.shape[2:]) for name in (*MAPS, "reconstruction")}
+        residual = torch.zeros_like(images)
         slice_kl, slice_rec = torch.zeros(len(images)), torch.zeros(len(images))
         start = 0
         while start < len(scored):
@@ -66,8 +68,9 @@ class SliceScorer(Inferer):
             except torch.OutOfMemoryError as error:
                 self._shrink(error)
                 continue
-            maps = [*(getattr(scores, name) for name in MAPS), scores.reconstruction[:, :1]]
-            volumes[batch] = torch.cat(maps, dim=1).cpu()
+            for name in maps.keys() - {"recommended"}:
+                maps[name][batch] = getattr(scores, name)[:, :1].cpu()
+            residual[batch] = scores.residual.cpu()
             slice_kl[batch], slice_rec[batch] = scores.slice_kl.cpu(), scores.slice_rec.cpu()
             start += len(batch)
         table = pd.DataFrame(
@@ -78,7 +81,9 @@ class SliceScorer(Inferer):
                 "rec": slice_rec[scored].numpy(),
             }
         )
-        return slices_to_volume(volumes, self.slice_axis), table
+        whole = recommend(residual.to(device), images.to(device), brain.to(device), self.options)
+        maps["recommended"] = whole.cpu()
+        return slices_to_volume(torch.cat(list(maps.values()), dim=1), self.slice_axis), table
 
     def _shrink(self, error: torch.OutOfMemoryError) -> None:
         """Halve the batch, for this scan and the next ones.

@@ -35,6 +35,38 @@ def test_a_disc_loses_twice_the_weight_over_its_radius() -> None:
     assert small.max() < 0.05  # 2 * 2 / 3 is more than its height
 
 
+def test_a_ball_in_cubic_voxels_loses_three_times_the_weight_over_its_radius() -> None:
+    axis = torch.arange(48.0) - 23.5
+    distance = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).sqrt()
+    smooth = total_variation_filter((distance < 14).float()[:, None], 2.0, coupling=1.0)[:, 0]
+    assert smooth[distance < 10].mean().item() == pytest.approx(1 - 3 * 2.0 / 14, abs=0.03)
+
+
+@pytest.mark.parametrize("weight", [0.5, 2.0])
+def test_the_energy_of_a_volume_is_that_of_scikit_image_after_many_iterations(weight: float) -> None:
+    maps = torch.randn(9, 1, 12, 14, generator=torch.Generator().manual_seed(0))
+    f = maps[:, 0].double().numpy()
+
+    def energy_of_volume(u: np.ndarray) -> float:
+        steps = [np.diff(u, axis=axis, append=np.take(u, [-1], axis)) for axis in range(3)]
+        return float(0.5 * ((u - f) ** 2).sum() + weight * np.sqrt(np.square(steps).sum(0)).sum())
+
+    best = energy_of_volume(denoise_tv_chambolle(f, weight, eps=0, max_num_iter=4000))
+    found = energy_of_volume(total_variation_filter(maps, weight, coupling=1.0)[:, 0].double().numpy())
+    assert best * (1 - 1e-3) < found < best * 1.02
+
+
+def test_rows_columns_and_slices_are_smoothed_alike_if_the_coupling_is_one() -> None:
+    maps = torch.randn(10, 1, 10, 10, generator=torch.Generator().manual_seed(0))
+    smooth = total_variation_filter(maps, 1.0, coupling=1.0)
+    turned = total_variation_filter(maps.transpose(0, 3).contiguous(), 1.0, coupling=1.0).transpose(0, 3)
+    assert energy_gap(smooth, turned) < 0.02
+
+
+def energy_gap(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().max())
+
+
 @pytest.mark.parametrize("weight", [0.5, 4 / 3, 4.0])
 def test_the_energy_is_that_of_scikit_image_after_many_iterations(weight: float) -> None:
     generator = torch.Generator().manual_seed(0)
