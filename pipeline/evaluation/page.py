@@ -9,7 +9,8 @@ import pandas as pd
 from pipeline.evaluation.figures import as_png, curves, gallery_figure, slice_histograms
 from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.metrics import ScoreHistograms
-from pipeline.evaluation.results import Interval, Metrics
+from pipeline.evaluation.reasoned import Interval
+from pipeline.evaluation.results import Metrics
 from pipeline.evaluation.slices import ANOMALOUS_PIXELS, SLICE_SCORES
 from pipeline.files import written_aside
 from pipeline.pages import render

@@ -118,6 +118,7 @@ def evaluate(
     table.drop(columns=["number", "voxel_ml"]).to_csv(folder / "cases.csv", index=False)
     slice_table = pd.concat(slices, ignore_index=True)
     slice_table.to_csv(folder / "slices.csv", index=False)
+    baseline_metrics = {name: totals.baseline_metrics(name, baselines) for name in BASELINES}
     metrics = Metrics(
         cohort=Path(data).absolute().parent.name,
         split=split,
@@ -129,7 +130,8 @@ def evaluate(
         trained_on=_trained_on(entries, trained),
         slices=slice_metrics(slice_table, totals.active_latents(), trained.kl_is_trained),
         voxels={name: totals.model_metrics(name, trained.kl_is_trained) for name in MAPS},
-        baselines={name: totals.baseline_metrics(name, baselines) for name in BASELINES},
+        baselines=baseline_metrics,
+        paired=totals.paired(baseline_metrics),
         lesions=lesions,
     )
     flat = {name: values.to_json() for name, values in (metrics.voxels | metrics.baselines).items()}
