@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pipeline.evaluation.lesion_results import LesionMetrics
 from pipeline.evaluation.paired import PairedDifference
 from pipeline.evaluation.reasoned import Interval, Reasoned
 from pipeline.evaluation.verdict import Verdict, verdict
@@ -92,37 +93,6 @@ class SliceMetrics:
 
 
 @dataclass(frozen=True)
-class LesionGroup:
-    """Lesions of a size: their number, and the share that is hit, None without any."""
-
-    lesions: int
-    hit: float | None
-
-
-@dataclass(frozen=True)
-class LesionMetrics:
-    """The lesion-wise results.
-
-    Attributes:
-        threshold: the score from which on a voxel is marked.
-        all: all lesions.
-        by_size: the lesions of each size.
-        false_positives_per_case: mean number of marked regions that touch no lesion.
-    """
-
-    threshold: float
-    all: LesionGroup
-    by_size: dict[str, LesionGroup]
-    false_positives_per_case: float | None
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "LesionMetrics":
-        """Return what metrics.json has under `lesions`."""
-        by_size = {name: LesionGroup(**group) for name, group in content["by_size"].items()}
-        return cls(**dict(content) | {"all": LesionGroup(**content["all"]), "by_size": by_size})
-
-
-@dataclass(frozen=True)
 class Metrics:
     """All results of an evaluation.
 
@@ -178,7 +148,7 @@ class Metrics:
             "pixels": {name: values.to_json() for name, values in self.voxels.items()},
             "baselines": {name: values.to_json() for name, values in self.baselines.items()},
             "paired": {f"{_MINUS}{name}": difference.to_json() for name, difference in self.paired.items()},
-            "lesions": asdict(self.lesions),
+            "lesions": self.lesions.to_json(),
             "verdict": self.verdict.sentence,
         }
 

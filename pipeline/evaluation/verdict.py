@@ -71,4 +71,4 @@ def _numbers(ours: float, theirs: float, difference: PairedDifference) -> str:
     if difference.ap_ci is None:
         return f"{text} without an interval, for {difference.why('ap_ci')}"
     low, high = difference.ap_ci
-    return f"{text} (95 % interval of the patients: {low:+.3f} to {high:+.3f})"
+    return f"{text} (95 % interval over the patients: {low:+.3f} to {high:+.3f})"

@@ -1,6 +1,7 @@
 """Evaluation: the numbers of metrics.json are those of the written maps."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import save_scan, write_datalist
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -19,6 +21,7 @@ from pipeline.evaluation.results import read_metrics
 from pipeline.evaluation.run import evaluate
 from pipeline.model.configuration import BUNDLE
 from pipeline.prediction.evaluator import predict
+from pipeline.scoring import open_predictor
 
 
 def voxels(file: str | Path) -> np.ndarray:
@@ -124,14 +127,35 @@ def test_with_enough_cases_there_are_intervals_around_the_value(run: Path, cohor
 def test_normal_slices_have_no_annotated_pixel_and_anomalous_ones_more_than_20(
     run: Path, cohort: Path, tmp_path: Path
 ) -> None:
-    import pandas as pd
-
     metrics = evaluate(run, cohort, tmp_path, device="cpu")
     table = pd.read_csv(tmp_path / "slices.csv")
     expected = sum(int((voxels(entry.label) > 0).sum()) for entry in read_datalist(cohort)["test"])
     assert table["annotated_pixels"].sum() == expected
     assert metrics.slices.normal == (table["annotated_pixels"] == 0).sum()
     assert metrics.slices.anomalous == (table["annotated_pixels"] > 20).sum()
+
+
+def test_lesions_are_counted_at_the_calibrated_threshold_or_at_the_best_one(
+    run: Path, cohort: Path, tmp_path: Path
+) -> None:
+    lesions = evaluate(run, cohort, tmp_path / "calibrated", device="cpu").lesions
+    assert lesions.threshold == open_predictor(run, "cpu").threshold
+    assert "calibration" in lesions.threshold_from
+    table = pd.read_csv(tmp_path / "calibrated" / "cases.csv")
+    assert table["lesions"].sum() == lesions.all.lesions == sum(group.lesions for group in lesions.by_size.values())
+    assert table["lesions_hit"].sum() == pytest.approx(lesions.all.hit * lesions.all.lesions)
+    assert table["false_positives"].mean() == lesions.false_positives_per_case
+    assert table["false_positive_ml"].mean() == pytest.approx(lesions.false_positive_ml_per_case)
+    assert (tmp_path / "calibrated" / "froc.png").is_file()
+
+    bare = tmp_path / "bare"
+    shutil.copytree(run, bare)
+    (bare / "models" / "calibration.json").unlink()
+    metrics = evaluate(bare, cohort, tmp_path / "best", device="cpu")
+    assert metrics.lesions.threshold == metrics.voxels["recommended"].best_threshold
+    assert "best Dice" in metrics.lesions.threshold_from
+    assert metrics.lesions.threshold_from in (tmp_path / "best" / "evaluation.html").read_text(encoding="utf-8")
+    assert metrics.lesions.froc == lesions.froc
 
 
 def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_path: Path) -> None:
