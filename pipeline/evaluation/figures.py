@@ -1,4 +1,4 @@
-"""The figures of an evaluation: curves, slice scores, and a gallery like figure 1b of the paper."""
+"""The figures of an evaluation: curves, FROC curves, slice scores, and a gallery like figure 1b of the paper."""
 
 import io
 from collections.abc import Container, Mapping
@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.gallery import Gallery
+from pipeline.evaluation.lesion_results import LesionMetrics
 from pipeline.evaluation.metrics import ScoreHistograms
 from pipeline.evaluation.slices import SLICE_SCORES, is_anomalous, is_normal, slice_scores
 
@@ -33,6 +34,31 @@ def curves(histograms: Mapping[str, ScoreHistograms], baselines: Container[str])
     recall.set(xlabel="recall", ylabel="precision", title="precision and recall", ylim=(0, 1))
     if recall.lines:
         recall.legend(fontsize=8, title="dashed: no model", title_fontsize=8)
+    return figure
+
+
+def froc_figure(lesions: LesionMetrics) -> Figure:
+    """Return the FROC curves of all lesions and of each size, those of the path without a model dashed.
+
+    False clusters are shown linearly up to one, and by their logarithm above.
+    """
+    groups = {None: lesions.all} | {size: group for size, group in lesions.by_size.items() if group.lesions}
+    figure = _blank(2.6 * len(groups) + 0.4, 3.1)
+    panels = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
+    for panel, (size, group) in zip(panels, groups.items(), strict=True):
+        for name, curve, style in (("recommended", lesions.froc, "-"), ("no model", lesions.froc_same_path, "--")):
+            false = [point.false_clusters_per_case for point in curve]
+            shown = slice(int(np.argmax(false)) + 1 if false else 0)  # beyond, clusters grow together
+            panel.plot(false[shown], [point.found_of(size) for point in curve][shown], style, label=name)
+        panel.plot(lesions.false_positives_per_case, group.hit, "o", color="C0", label="at the threshold")
+        panel.axvline(1, color="0.7", linewidth=0.8, zorder=0)
+        panel.set_title(f"{size or 'all'}: {group.lesions} lesion{'s' * (group.lesions != 1)}", fontsize=9)
+        panel.set_xscale("symlog", linthresh=1)
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.set_ylim(-0.03, 1.03)
+        panel.set_xlabel("false clusters a scan", fontsize=8)
+    panels[0].set_ylabel("share of lesions found", fontsize=8)
+    panels[0].legend(fontsize=8)
     return figure
 
 

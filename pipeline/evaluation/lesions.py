@@ -1,47 +1,86 @@
-"""Lesion-wise detection: which connected lesions a thresholded map hits, and what it marks where there is none."""
+"""The lesions of a case: which of them a thresholded map finds, and what it marks where there is none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import ndimage
 
-from pipeline.evaluation.results import LesionGroup, LesionMetrics
 from pipeline.scoring import CONNECTIVITY
 
-SIZES = {"below 1 ml": (0.0, 1.0), "1 to 10 ml": (1.0, 10.0), "10 ml and more": (10.0, float("inf"))}
-"""Sizes of lesions that are reported apart, ml."""
+
+@dataclass(frozen=True)
+class Marks:
+    """What the voxels of a case from a threshold on find.
+
+    Attributes:
+        hit: whether a marked cluster touches each lesion, boolean (L,).
+        false_clusters: number of marked clusters that touch none.
+        false_ml: their volume, ml.
+    """
+
+    hit: np.ndarray
+    false_clusters: int
+    false_ml: float
 
 
-def lesions_of(scores: np.ndarray, label: np.ndarray, threshold: float, voxel_ml: float) -> tuple[pd.DataFrame, int]:
-    """Return a case's lesions and its number of false positives at a threshold.
+class Lesions:
+    """The connected lesions of a case; voxels that share a corner are connected.
 
     Args:
-        scores: map (X, Y, Z).
         label: boolean lesions (X, Y, Z).
-        threshold: score from which on a voxel is marked.
         voxel_ml: volume of a voxel, ml.
+        minimum_cluster_ml: smaller marked clusters are dropped, ml.
 
-    Returns:
-        A table with `volume_ml` and `hit` (any voxel marked) of each connected lesion, and the number of connected
-        marked regions that touch none.
+    Attributes:
+        volumes_ml: of each lesion (L,), ml.
     """
-    lesions, number = ndimage.label(label, CONNECTIVITY)
-    marked, regions = ndimage.label(scores >= threshold, CONNECTIVITY)
-    volumes = np.bincount(lesions.ravel(), minlength=number + 1)[1:] * voxel_ml
-    hit = np.isin(np.arange(1, number + 1), lesions[marked > 0])
-    touching = np.setdiff1d(np.unique(marked[label]), [0])
-    return pd.DataFrame({"volume_ml": volumes, "hit": hit}), regions - len(touching)
+
+    def __init__(self, label: np.ndarray, voxel_ml: float, minimum_cluster_ml: float = 0.0) -> None:
+        numbered, self.number = ndimage.label(label, CONNECTIVITY)
+        self.voxel_ml, self.minimum_cluster_ml = voxel_ml, minimum_cluster_ml
+        self.inside = np.flatnonzero(label)
+        self.lesion = numbered.ravel()[self.inside] - 1
+        self.volumes_ml = np.bincount(self.lesion, minlength=self.number) * voxel_ml
+
+    def marks_of(self, scores: np.ndarray, threshold: float) -> Marks:
+        """Return what the voxels of a map (X, Y, Z) that score `threshold` or more find."""
+        marked = scores >= threshold
+        clusters, number = ndimage.label(marked, CONNECTIVITY)
+        volumes = np.bincount(clusters[marked], minlength=number + 1) * self.voxel_ml
+        kept = volumes >= max(self.minimum_cluster_ml, np.finfo(float).tiny)
+        touching = clusters.ravel()[self.inside]
+        hit = np.bincount(self.lesion[kept[touching]], minlength=self.number) > 0
+        false = kept.copy()
+        false[touching] = False
+        return Marks(hit, int(false.sum()), float(volumes[false].sum()))
 
 
-def lesion_metrics(lesions: pd.DataFrame, false_positives: list[int], threshold: float) -> LesionMetrics:
-    """Return the share of lesions hit, in all and by size, and the false positives a case."""
+@dataclass(frozen=True)
+class CaseMarks:
+    """The lesions of a case and what is found of them.
 
-    def group(chosen: pd.DataFrame) -> LesionGroup:
-        return LesionGroup(len(chosen), float(chosen["hit"].mean()) if len(chosen) else None)
+    Attributes:
+        volumes_ml: of each lesion (L,), ml.
+        at_threshold: what `recommended` finds at the threshold.
+        curves: what each score finds at each of its own thresholds.
+    """
 
-    volume = lesions["volume_ml"]
-    return LesionMetrics(
-        threshold=threshold,
-        all=group(lesions),
-        by_size={name: group(lesions[(volume >= low) & (volume < high)]) for name, (low, high) in SIZES.items()},
-        false_positives_per_case=float(np.mean(false_positives)) if false_positives else None,
-    )
+    volumes_ml: np.ndarray
+    at_threshold: Marks
+    curves: dict[str, list[Marks]]
+
+
+def marks_of_case(
+    maps: Mapping[str, np.ndarray], lesions: Lesions, threshold: float, thresholds: Mapping[str, np.ndarray]
+) -> CaseMarks:
+    """Return what is found of a case.
+
+    Args:
+        maps: the map (X, Y, Z) of `recommended`, and of each other score.
+        lesions: those of the case.
+        threshold: of `recommended`.
+        thresholds: those of each score's curve.
+    """
+    curves = {name: [lesions.marks_of(maps[name], value) for value in thresholds[name]] for name in thresholds}
+    return CaseMarks(lesions.volumes_ml, lesions.marks_of(maps["recommended"], threshold), curves)

@@ -108,6 +108,18 @@ class ScoreHistograms:
         best = int(self._used()[np.argmax(self.dice()[0])])
         return float(edge_of(np.asarray([best]), self.bits)[0])
 
+    def thresholds_at(self, shares: np.ndarray) -> np.ndarray:
+        """Return the lowest scores from which on at most such shares (n,) of the first histogram's negatives count.
+
+        Shares that give the same score give one threshold; none if even the highest score belongs to more of them.
+        """
+        used = self._used()
+        false = np.cumsum(self.negatives[0, used])
+        if not len(used) or not false[-1]:
+            return np.empty(0)
+        places = np.unique(np.searchsorted(false / false[-1], np.sort(shares), side="right")) - 1
+        return edge_of(used[places[places >= 0]], self.bits).astype(float)
+
 
 def dice_of_splits(chosen: ScoreHistograms, measured: ScoreHistograms) -> np.ndarray:
     """Return the Dice of each split (R,): the best threshold of its `chosen` cases, on its `measured` cases.

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.evaluation.figures import as_png, curves, gallery_figure, slice_histograms
+from pipeline.evaluation.figures import as_png, curves, froc_figure, gallery_figure, slice_histograms
 from pipeline.evaluation.gallery import Gallery
 from pipeline.evaluation.metrics import ScoreHistograms
-from pipeline.evaluation.results import Interval, Metrics
+from pipeline.evaluation.reasoned import Interval
+from pipeline.evaluation.results import Metrics
 from pipeline.evaluation.slices import ANOMALOUS_PIXELS, SLICE_SCORES
 from pipeline.files import written_aside
 from pipeline.pages import render
@@ -23,6 +24,7 @@ COLUMNS = {
 
 FIGURES = {
     "curves": "ROC and precision-recall curves, voxels of brain or lesion",
+    "froc": "FROC curves: lesions found against false clusters",
     "slices": "Slice scores",
     "gallery": "Best, median and worst case",
 }
@@ -48,8 +50,10 @@ def write_page(
     known = [name for name, values in (metrics.voxels | metrics.baselines).items() if values.ap is not None]
     figures = {
         "curves": curves({name: histograms[name] for name in known}, metrics.baselines),
-        "slices": slice_histograms(slices),
     }
+    if metrics.lesions.all.lesions:
+        figures["froc"] = froc_figure(metrics.lesions)
+    figures["slices"] = slice_histograms(slices)
     if gallery.rows:
         figures["gallery"] = gallery_figure(gallery)
     pictures = {name: as_png(figure) for name, figure in figures.items()}

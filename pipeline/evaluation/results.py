@@ -6,18 +6,19 @@ for a score of which nothing is known.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from pipeline.evaluation.lesion_results import LesionMetrics
+from pipeline.evaluation.paired import PairedDifference
+from pipeline.evaluation.reasoned import Interval, Reasoned
 from pipeline.evaluation.verdict import Verdict, verdict
 from pipeline.files import write_json
 
-Interval = tuple[float, float]
-
 
 @dataclass(frozen=True)
-class VoxelMetrics:
+class VoxelMetrics(Reasoned):
     """How well a score tells annotated voxels from the others.
 
     Attributes:
@@ -30,8 +31,6 @@ class VoxelMetrics:
         dice_20_80: Dice at the threshold of a fifth of the cases on the others, mean over random splits.
         dice_20_80_sd: its standard deviation over the splits.
         ap_ci, best_dice_ci: 95 % intervals over the cases.
-        reasons: why a number is None, by its name.
-        reason: why all numbers are None; empty if they are not.
     """
 
     ap: float | None = None
@@ -44,36 +43,8 @@ class VoxelMetrics:
     dice_20_80_sd: float | None = None
     ap_ci: Interval | None = None
     best_dice_ci: Interval | None = None
-    reasons: dict[str, str] = field(default_factory=dict)
-    reason: str = ""
 
-    def why(self, key: str) -> str:
-        """Return why a number is None."""
-        return self.reasons.get(key, self.reason)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the numbers as metrics.json has them."""
-        content: dict[str, Any] = {}
-        for key in _NUMBERS:
-            value = getattr(self, key)
-            if value is not None or key not in _OMITTED:
-                content[key] = list(value) if isinstance(value, tuple) else value
-            if key in self.reasons:
-                content[f"{key}_reason"] = self.reasons[key]
-        return content | ({"reason": self.reason} if self.reason else {})
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "VoxelMetrics":
-        """Return what `to_json` has written."""
-        values = {key: content.get(key) for key in _NUMBERS}
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        reasons = {key: content[f"{key}_reason"] for key in _NUMBERS if f"{key}_reason" in content}
-        return cls(**values, reasons=reasons, reason=content.get("reason", ""))
-
-
-_NUMBERS = tuple(key for key in VoxelMetrics.__dataclass_fields__ if key not in ("reasons", "reason"))
-_OMITTED = ("best_threshold", "dice_20_80_sd")
-"""Numbers that metrics.json leaves out if they are None; each belongs to another one, which has the reason."""
+    omitted: ClassVar[tuple[str, ...]] = ("best_threshold", "dice_20_80_sd")
 
 
 @dataclass(frozen=True)
@@ -122,37 +93,6 @@ class SliceMetrics:
 
 
 @dataclass(frozen=True)
-class LesionGroup:
-    """Lesions of a size: their number, and the share that is hit, None without any."""
-
-    lesions: int
-    hit: float | None
-
-
-@dataclass(frozen=True)
-class LesionMetrics:
-    """The lesion-wise results.
-
-    Attributes:
-        threshold: the score from which on a voxel is marked.
-        all: all lesions.
-        by_size: the lesions of each size.
-        false_positives_per_case: mean number of marked regions that touch no lesion.
-    """
-
-    threshold: float
-    all: LesionGroup
-    by_size: dict[str, LesionGroup]
-    false_positives_per_case: float | None
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "LesionMetrics":
-        """Return what metrics.json has under `lesions`."""
-        by_size = {name: LesionGroup(**group) for name, group in content["by_size"].items()}
-        return cls(**dict(content) | {"all": LesionGroup(**content["all"]), "by_size": by_size})
-
-
-@dataclass(frozen=True)
 class Metrics:
     """All results of an evaluation.
 
@@ -168,6 +108,7 @@ class Metrics:
         slices, lesions: the slice-wise and the lesion-wise results.
         voxels: of each score of the model; `pixels` in metrics.json.
         baselines: of each score without a model.
+        paired: what `recommended` has more than each baseline, by the baseline's name.
     """
 
     cohort: str
@@ -181,12 +122,14 @@ class Metrics:
     slices: SliceMetrics
     voxels: dict[str, VoxelMetrics]
     baselines: dict[str, VoxelMetrics]
+    paired: dict[str, PairedDifference]
     lesions: LesionMetrics
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the model beats the baselines."""
-        return verdict(self.voxels["recommended"].ap, {name: values.ap for name, values in self.baselines.items()})
+        """Whether the model is better than the same path without a model."""
+        baselines = {name: values.ap for name, values in self.baselines.items()}
+        return verdict(self.voxels["recommended"].ap, baselines, self.paired)
 
     @property
     def learned(self) -> str:
@@ -204,7 +147,8 @@ class Metrics:
             "slices": self.slices.to_json(),
             "pixels": {name: values.to_json() for name, values in self.voxels.items()},
             "baselines": {name: values.to_json() for name, values in self.baselines.items()},
-            "lesions": asdict(self.lesions),
+            "paired": {f"{_MINUS}{name}": difference.to_json() for name, difference in self.paired.items()},
+            "lesions": self.lesions.to_json(),
             "verdict": self.verdict.sentence,
         }
 
@@ -216,6 +160,9 @@ class Metrics:
 _PLAIN = ("cohort", "split", "model", "data", "cases", "without_label", "failed", "trained_on")
 """What metrics.json has as it is."""
 
+_MINUS = "recommended - "
+"""What the keys of `paired` begin with in metrics.json."""
+
 
 def read_metrics(file: Path) -> Metrics | None:
     """Return the content of metrics.json, None if the file is missing or is not one that `evaluate` made."""
@@ -224,6 +171,10 @@ def read_metrics(file: Path) -> Metrics | None:
         values = {key: content[key] for key in _PLAIN}
         for key, part in (("voxels", "pixels"), ("baselines", "baselines")):
             values[key] = {name: VoxelMetrics.from_json(numbers) for name, numbers in content[part].items()}
+        values["paired"] = {
+            name.removeprefix(_MINUS): PairedDifference.from_json(numbers)
+            for name, numbers in content["paired"].items()
+        }
         values["slices"] = SliceMetrics.from_json(content["slices"])
         values["lesions"] = LesionMetrics.from_json(content["lesions"])
         return Metrics(**values)

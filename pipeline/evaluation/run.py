@@ -1,7 +1,7 @@
 """Evaluation: a model's scores against annotated lesions, beside baselines without a model.
 
 The story of `evaluate`: each annotated scan is scored once, in two threads, and its voxels are counted into histograms
-(metrics.py); the map of `recommended` waits on disk for the threshold that the lesion-wise figures need (lesions.py).
+(metrics.py); two of its maps wait on disk for the thresholds of the lesion-wise figures (lesions.py, froc.py).
 """
 
 import logging
@@ -19,11 +19,13 @@ from tqdm import tqdm
 from pipeline.cohorts import Entry, read_datalist
 from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation.baselines import BASELINES, Baselines
+from pipeline.evaluation.froc import FROC_SCORES, HEALTHY_SHARES, lesion_metrics
 from pipeline.evaluation.gallery import make_gallery
-from pipeline.evaluation.lesions import lesion_metrics, lesions_of
+from pipeline.evaluation.lesion_results import LesionMetrics
+from pipeline.evaluation.lesions import Lesions, marks_of_case
 from pipeline.evaluation.metrics import count_scores
 from pipeline.evaluation.page import write_page
-from pipeline.evaluation.results import LesionMetrics, Metrics
+from pipeline.evaluation.results import Metrics
 from pipeline.evaluation.slices import slice_metrics
 from pipeline.evaluation.totals import CaseCounts, Totals
 from pipeline.model import Model, open_model
@@ -113,11 +115,12 @@ def evaluate(
         if not rows:
             raise UsageError(f"{data}: none of the {len(entries)} scans of `{split}` could be scored")
         table = pd.DataFrame(rows)
-        lesions = _lesion_wise(totals.pooled["recommended"].best_threshold(), table, Path(maps))
+        lesions = _lesion_wise(predictor, totals, table, Path(maps))
 
     table.drop(columns=["number", "voxel_ml"]).to_csv(folder / "cases.csv", index=False)
     slice_table = pd.concat(slices, ignore_index=True)
     slice_table.to_csv(folder / "slices.csv", index=False)
+    baseline_metrics = {name: totals.baseline_metrics(name, baselines) for name in BASELINES}
     metrics = Metrics(
         cohort=Path(data).absolute().parent.name,
         split=split,
@@ -129,7 +132,8 @@ def evaluate(
         trained_on=_trained_on(entries, trained),
         slices=slice_metrics(slice_table, totals.active_latents(), trained.kl_is_trained),
         voxels={name: totals.model_metrics(name, trained.kl_is_trained) for name in MAPS},
-        baselines={name: totals.baseline_metrics(name, baselines) for name in BASELINES},
+        baselines=baseline_metrics,
+        paired=totals.paired(baseline_metrics),
         lesions=lesions,
     )
     flat = {name: values.to_json() for name, values in (metrics.voxels | metrics.baselines).items()}
@@ -163,7 +167,7 @@ def _trained_on(entries: Sequence[Entry], model: Model) -> list[str] | None:
 
 
 def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: Path) -> CaseCounts:
-    """Score one scan, and leave its `recommended` and label, cut to the brain, in a file."""
+    """Score one scan, and leave its label and the maps for FROC curves, cut to the brain, in a file."""
     model, item = predictor.model, predictor.read(Case("", entry))
     prediction = predictor(item)
     scores = prediction.scores
@@ -172,7 +176,10 @@ def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: 
     counted = scores.mask | label
     maps = {**scores.maps, **baselines(item)}
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(counted))
-    np.savez(file, scores=scores.maps["recommended"][box], label=label[box])
+    recommended, same_path = (
+        np.where(counted, maps[name], -np.inf)[box] for name in FROC_SCORES
+    )  # none marked outside
+    np.savez(file, label=label[box], recommended=recommended, intensity_same_path=same_path)
 
     volume_ml = voxel_ml(item["scan"].affine.numpy())
     in_slice = tuple(axis for axis in range(3) if axis != scores.scan_axis)
@@ -196,15 +203,21 @@ def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: 
     )
 
 
-def _lesion_wise(threshold: float, table: pd.DataFrame, maps: Path) -> LesionMetrics:
-    """Return the lesion-wise metrics at a threshold, and add each case's to the table."""
-    lesions, false_positives = [], []
-    for row in table.to_dict("records"):
-        with np.load(maps / f"{row['number']}.npz") as kept:
-            found, false = lesions_of(kept["scores"], kept["label"], threshold, row["voxel_ml"])
-        lesions.append(found)
-        false_positives.append(false)
-    table["lesions"] = [len(found) for found in lesions]
-    table["lesions_hit"] = [int(found["hit"].sum()) for found in lesions]
-    table["false_positives"] = false_positives
-    return lesion_metrics(pd.concat(lesions, ignore_index=True), false_positives, threshold)
+def _lesion_wise(predictor: Predictor, totals: Totals, table: pd.DataFrame, maps: Path) -> LesionMetrics:
+    """Return the lesion-wise metrics, and add each case's to the table."""
+    threshold, source = predictor.threshold, f"the calibration on healthy scans, for an fpr of {predictor.fpr:g}"
+    if threshold is None:
+        threshold = totals.pooled["recommended"].best_threshold()
+        source = "the best Dice on these very cases, for the model carries no calibration"
+    thresholds = {name: totals.pooled[name].thresholds_at(HEALTHY_SHARES) for name in FROC_SCORES}
+    cases = []
+    for row in tqdm(table.to_dict("records"), "finding lesions", unit="scan", disable=None):
+        with np.load(maps / f"{row['number']}.npz") as file:
+            kept = dict(file)
+        lesions = Lesions(kept["label"], row["voxel_ml"], predictor.minimum_cluster_ml)
+        cases.append(marks_of_case(kept, lesions, threshold, thresholds))
+    table["lesions"] = [len(case.volumes_ml) for case in cases]
+    table["lesions_hit"] = [int(case.at_threshold.hit.sum()) for case in cases]
+    table["false_positives"] = [case.at_threshold.false_clusters for case in cases]
+    table["false_positive_ml"] = [case.at_threshold.false_ml for case in cases]
+    return lesion_metrics(cases, threshold, source, thresholds)

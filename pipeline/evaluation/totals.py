@@ -1,5 +1,6 @@
 """What an evaluation counts: histograms of all cases' voxels, and the numbers that follow from them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ import pandas as pd
 
 from pipeline.evaluation.baselines import BASELINES, Baselines
 from pipeline.evaluation.metrics import Counts, ScoreHistograms, dice_of_splits
+from pipeline.evaluation.paired import PairedDifference
+from pipeline.evaluation.reasoned import Interval
 from pipeline.evaluation.results import VoxelMetrics
 from pipeline.evaluation.slices import NOT_TRAINED
 from pipeline.scoring import MAPS
@@ -105,7 +108,7 @@ class Totals:
         }
         if not np.isnan(numbers["best_dice"]):
             numbers["best_threshold"] = pooled.best_threshold()
-        intervals: dict[str, tuple[float, float] | None] = {}
+        intervals: dict[str, Interval | None] = {}
         reasons = {}
         if self.threshold is None:
             reasons["dice_at_fpr"] = "the model carries no calibration"
@@ -114,8 +117,7 @@ class Totals:
         else:
             numbers["dice_at_fpr"] = pooled.dice_at(self.threshold)
         if self.cases < FEWEST_CASES:
-            few = f"{self.cases} cases are fewer than {FEWEST_CASES}"
-            reasons |= dict.fromkeys(("dice_20_80", "ap_ci", "best_dice_ci"), few)
+            reasons |= dict.fromkeys(("dice_20_80", "ap_ci", "best_dice_ci"), self._few_cases)
         else:
             split = dice_of_splits(self.choosing[name], self.measuring[name])
             split = split[np.isfinite(split)]
@@ -130,13 +132,47 @@ class Totals:
         known: dict[str, Any] = {key: float(value) for key, value in numbers.items() if not np.isnan(value)}
         return VoxelMetrics(**known | intervals, reasons=reasons)
 
+    @property
+    def _few_cases(self) -> str:
+        return f"{self.cases} cases are fewer than {FEWEST_CASES}"
+
+    def paired(self, baselines: Mapping[str, VoxelMetrics]) -> dict[str, PairedDifference]:
+        """Return what `recommended` has more than each baseline.
+
+        Each replicate draws the same cases for all scores, so the difference of two scores has its own replicates.
+
+        Args:
+            baselines: the metrics of each.
+        """
+        ours = self._pooled_and_replicates("recommended")
+        return {
+            name: PairedDifference(reason=metrics.why("ap")) if metrics.ap is None else self._paired(ours, name)
+            for name, metrics in baselines.items()
+        }
+
+    def _paired(self, ours: Mapping[str, tuple[float, np.ndarray]], name: str) -> PairedDifference:
+        values: dict[str, Any] = {}
+        for key, (pooled, replicates) in self._pooled_and_replicates(name).items():
+            values[key] = float(ours[key][0] - pooled)
+            values[f"{key}_ci"] = _interval(ours[key][1] - replicates) if self.cases >= FEWEST_CASES else None
+        reasons = {} if self.cases >= FEWEST_CASES else dict.fromkeys(("ap_ci", "best_dice_ci"), self._few_cases)
+        return PairedDifference(**values, reasons=reasons)
+
+    def _pooled_and_replicates(self, name: str) -> dict[str, tuple[float, np.ndarray]]:
+        """Return AP and best Dice of a score: that of all cases, and those of the bootstrap samples (R,)."""
+        pooled, samples = self.pooled[name], self.bootstrap[name]
+        return {
+            "ap": (pooled.average_precision()[0], samples.average_precision()),
+            "best_dice": (pooled.best_dice()[0], samples.best_dice()),
+        }
+
     def active_latents(self) -> int:
         """Return the number of latents whose mean varies: Var_x(mu(x)) > 0.01 (Burda et al. 2016)."""
         variance = self.mu_squares / self.mu_number - np.square(self.mu_sum / self.mu_number)
         return int((variance > 0.01).sum())
 
 
-def _interval(values: np.ndarray) -> tuple[float, float] | None:
+def _interval(values: np.ndarray) -> Interval | None:
     """Return the 95 % interval of bootstrap values (R,), None if all are NaN."""
     if not np.isfinite(values).any():
         return None

@@ -1,41 +1,55 @@
-"""Lesion-wise detection, counted by hand."""
+"""The lesions of a case, counted by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from pipeline.evaluation.lesions import lesion_metrics, lesions_of
-from pipeline.evaluation.results import LesionGroup
+from pipeline.evaluation.lesions import Lesions
 
 
-def test_lesions_hit_and_false_positives_are_counted() -> None:
+def test_lesions_hit_and_false_clusters_are_counted() -> None:
     label = np.zeros((20, 20, 5), bool)
     label[2:4, 2:4, 1] = True  # hit
     label[10:12, 10:12, 1] = True  # missed
     scores = np.zeros(label.shape)
     scores[3:6, 3:6, 1] = 1  # overlaps the first
-    scores[15, 15, 3] = scores[18, 2, 0] = 1  # two false positives
-    lesions, false = lesions_of(scores, label, threshold=0.5, voxel_ml=0.1)
-    assert lesions["hit"].tolist() == [True, False]
-    assert lesions["volume_ml"].tolist() == pytest.approx([0.4, 0.4])
-    assert false == 2
+    scores[15, 15, 3] = scores[18, 2:4, 0] = 1  # two false clusters, of one and of two voxels
+    lesions = Lesions(label, voxel_ml=0.1)
+    marks = lesions.marks_of(scores, threshold=0.5)
+    assert lesions.volumes_ml.tolist() == pytest.approx([0.4, 0.4])
+    assert marks.hit.tolist() == [True, False]
+    assert marks.false_clusters == 2
+    assert marks.false_ml == pytest.approx(0.3)
 
 
 def test_voxels_that_share_a_corner_are_one_lesion() -> None:
     label = np.zeros((4, 4, 4), bool)
     label[0, 0, 0] = label[1, 1, 1] = True
-    assert len(lesions_of(np.zeros(label.shape), label, 0.5, 1.0)[0]) == 1
+    assert len(Lesions(label, 1.0).volumes_ml) == 1
 
 
-def test_a_case_without_lesions_has_false_positives_only() -> None:
-    lesions, false = lesions_of(np.ones((3, 3, 3)), np.zeros((3, 3, 3), bool), 0.5, 1.0)
-    assert (len(lesions), false) == (0, 1)
+def test_a_case_without_lesions_has_false_clusters_only() -> None:
+    marks = Lesions(np.zeros((3, 3, 3), bool), 1.0).marks_of(np.ones((3, 3, 3)), 0.5)
+    assert (len(marks.hit), marks.false_clusters, marks.false_ml) == (0, 1, 27)
 
 
-def test_shares_are_by_size() -> None:
-    lesions = pd.DataFrame({"volume_ml": [0.5, 0.5, 5.0, 20.0], "hit": [True, False, True, True]})
-    metrics = lesion_metrics(lesions, [1, 2], 0.7)
-    assert metrics.all == LesionGroup(lesions=4, hit=0.75)
-    assert metrics.by_size["below 1 ml"] == LesionGroup(lesions=2, hit=0.5)
-    assert metrics.by_size["10 ml and more"].hit == 1
-    assert metrics.false_positives_per_case == 1.5
+def test_a_cluster_that_touches_two_lesions_finds_both_and_is_not_false() -> None:
+    label = np.zeros((9, 1, 1), bool)
+    label[1] = label[7] = True
+    marks = Lesions(label, 1.0).marks_of(np.ones(label.shape), 0.5)
+    assert (marks.hit.tolist(), marks.false_clusters, marks.false_ml) == ([True, True], 0, 0)
+
+
+def test_clusters_below_the_smallest_volume_find_nothing_and_are_not_false() -> None:
+    label = np.zeros((12, 1, 1), bool)
+    label[0:4] = label[8] = True
+    scores = np.zeros(label.shape)
+    scores[0:2] = scores[8] = scores[11] = 1
+    marks = Lesions(label, voxel_ml=0.5, minimum_cluster_ml=1.0).marks_of(scores, 0.5)
+    assert (marks.hit.tolist(), marks.false_clusters) == ([True, False], 0)
+
+
+def test_nothing_is_marked_above_all_scores() -> None:
+    label = np.zeros((4, 4, 4), bool)
+    label[0, 0, 0] = True
+    marks = Lesions(label, 1.0).marks_of(np.zeros(label.shape), 0.5)
+    assert (marks.hit.tolist(), marks.false_clusters, marks.false_ml) == ([False], 0, 0)

@@ -1,6 +1,7 @@
 """Evaluation: the numbers of metrics.json are those of the written maps."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import save_scan, write_datalist
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -17,9 +19,9 @@ from pipeline.errors import UsageError
 from pipeline.evaluation.page import summary_text
 from pipeline.evaluation.results import read_metrics
 from pipeline.evaluation.run import evaluate
-from pipeline.evaluation.verdict import Outcome, verdict
 from pipeline.model.configuration import BUNDLE
 from pipeline.prediction.evaluator import predict
+from pipeline.scoring import open_predictor
 
 
 def voxels(file: str | Path) -> np.ndarray:
@@ -92,6 +94,15 @@ def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path:
         for key in keys:
             assert values[key] is not None or "reason" in values or f"{key}_reason" in values, key
     assert "fewer than 5" in metrics["pixels"]["rec"]["dice_20_80_reason"]
+    differences = metrics["paired"]
+    assert {"recommended - intensity_same_path", "recommended - intensity_median"} <= differences.keys()
+    for name, values in differences.items():
+        assert {"ap", "ap_ci", "best_dice", "best_dice_ci"} <= values.keys()
+        ours, theirs = metrics["pixels"]["recommended"], metrics["baselines"][name.removeprefix("recommended - ")]
+        assert values["ap"] == ours["ap"] - theirs["ap"]
+        assert values["best_dice"] == ours["best_dice"] - theirs["best_dice"]
+        assert "fewer than 5" in values["ap_ci_reason"]
+    assert "cannot be told" in metrics["verdict"]
     for name in ("metrics.csv", "cases.csv", "slices.csv", "evaluation.html", "curves.png", "gallery.png"):
         assert (tmp_path / name).is_file(), name
     assert not list(tmp_path.glob(".*"))
@@ -116,8 +127,6 @@ def test_with_enough_cases_there_are_intervals_around_the_value(run: Path, cohor
 def test_normal_slices_have_no_annotated_pixel_and_anomalous_ones_more_than_20(
     run: Path, cohort: Path, tmp_path: Path
 ) -> None:
-    import pandas as pd
-
     metrics = evaluate(run, cohort, tmp_path, device="cpu")
     table = pd.read_csv(tmp_path / "slices.csv")
     expected = sum(int((voxels(entry.label) > 0).sum()) for entry in read_datalist(cohort)["test"])
@@ -126,15 +135,27 @@ def test_normal_slices_have_no_annotated_pixel_and_anomalous_ones_more_than_20(
     assert metrics.slices.anomalous == (table["annotated_pixels"] > 20).sum()
 
 
-def test_a_model_that_does_not_beat_the_baselines_is_said_so() -> None:
-    baselines = {"intensity": 0.3, "z": None}
-    worse, better, unknown = (verdict(ap, baselines) for ap in (0.2, 0.4, None))
-    assert "does NOT beat the baseline intensity (AP 0.300)" in worse.sentence
-    assert worse.outcome is Outcome.NOT_BETTER
-    assert "is better than" in better.sentence
-    assert better.outcome is Outcome.BETTER
-    assert "Nothing can be said" in unknown.sentence
-    assert unknown.outcome is Outcome.UNKNOWN
+def test_lesions_are_counted_at_the_calibrated_threshold_or_at_the_best_one(
+    run: Path, cohort: Path, tmp_path: Path
+) -> None:
+    lesions = evaluate(run, cohort, tmp_path / "calibrated", device="cpu").lesions
+    assert lesions.threshold == open_predictor(run, "cpu").threshold
+    assert "calibration" in lesions.threshold_from
+    table = pd.read_csv(tmp_path / "calibrated" / "cases.csv")
+    assert table["lesions"].sum() == lesions.all.lesions == sum(group.lesions for group in lesions.by_size.values())
+    assert table["lesions_hit"].sum() == pytest.approx(lesions.all.hit * lesions.all.lesions)
+    assert table["false_positives"].mean() == lesions.false_positives_per_case
+    assert table["false_positive_ml"].mean() == pytest.approx(lesions.false_positive_ml_per_case)
+    assert (tmp_path / "calibrated" / "froc.png").is_file()
+
+    bare = tmp_path / "bare"
+    shutil.copytree(run, bare)
+    (bare / "models" / "calibration.json").unlink()
+    metrics = evaluate(bare, cohort, tmp_path / "best", device="cpu")
+    assert metrics.lesions.threshold == metrics.voxels["recommended"].best_threshold
+    assert "best Dice" in metrics.lesions.threshold_from
+    assert metrics.lesions.threshold_from in (tmp_path / "best" / "evaluation.html").read_text(encoding="utf-8")
+    assert metrics.lesions.froc == lesions.froc
 
 
 def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_path: Path) -> None:
