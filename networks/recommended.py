@@ -86,8 +86,8 @@ def symmetric_part(residual: torch.Tensor, width: int, other_sign: bool = True) 
 def slice_coupling(x: torch.Tensor, brain: torch.Tensor) -> float:
     """Return how much closer to each other neighbouring slices are than neighbouring pixels, 0 for a single slice.
 
-    It is the mean difference of neighbouring pixels over that of neighbouring slices, inside the brain: about pixel size
-    over slice distance, measured in the anatomy itself. A header that states a wrong distance does no harm.
+    It is the mean difference of neighbouring pixels over that of neighbouring slices, inside the brain: about pixel
+    size over slice distance, measured in the anatomy itself. A header that states a wrong distance does no harm.
 
     Args:
         x: neighbouring slices (S, C, H, W).

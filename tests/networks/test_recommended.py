@@ -159,7 +159,9 @@ def test_a_speck_in_one_slice_goes_and_a_lesion_through_several_stays() -> None:
     residual = torch.zeros(12, 1, 32, 32)
     residual[3, :, 4:10, 4:10] = 2
     residual[4:10, :, 20:26, 20:26] = 2
-    x = torch.randn(12, 1, 32, 32, generator=torch.Generator().manual_seed(0))  # neighbours of each kind are equally alike
+    x = torch.randn(
+        12, 1, 32, 32, generator=torch.Generator().manual_seed(0)
+    )  # neighbours of each kind are equally alike
     brain = torch.ones_like(x)
     alone, together = (
         recommend(residual, x, brain, ScoreOptions(polarity="bright", smoothing=1.0, between_slices=between))

@@ -1,6 +1,5 @@
 """Equation (2) against finite differences and by hand, and scores that belong to their slice alone."""
 
-import numpy as np
 import pytest
 import torch
 
