@@ -48,4 +48,6 @@ def test_the_calibration_is_kept_with_the_settings_of_the_score(run: Path) -> No
     settings = settings_of((run / "configs" / "train.yaml").read_text())
     written = json.loads((run / "models" / "calibration.json").read_text())["settings"]
     assert written == {key: settings[key] for key in CALIBRATED_SETTINGS}
-    assert set(written) == {"polarity", "smoothing", "symmetry", "symmetry_other_sign", "reconstruction_share"}
+    assert set(written) == {
+        "polarity", "smoothing", "smoothing_between_slices", "symmetry", "symmetry_other_sign", "reconstruction_share",
+    }  # fmt: skip
