@@ -4,6 +4,7 @@ from transforms.augmentation import RandIntensity, RandIntensityd, RandSliceAffi
 from transforms.binary import Binary, as_binary
 from transforms.brain_mask import BrainMask, BrainMaskd
 from transforms.intensity import NormalizeInMask, NormalizeInMaskd
+from transforms.lesion_noise import RandLesionNoise, RandLesionNoised
 from transforms.noise import RandCoarseNoise, RandCoarseNoised, RandNoised, RandSquareNoise, RandSquareNoised
 from transforms.resampling import ResampleInPlane, ResampleInPlaned
 from transforms.slicing import (
@@ -25,6 +26,8 @@ __all__ = [
     "RandCoarseNoised",
     "RandIntensity",
     "RandIntensityd",
+    "RandLesionNoise",
+    "RandLesionNoised",
     "RandNoised",
     "RandSliceAffine",
     "RandSliceAffined",

@@ -1,7 +1,7 @@
 """Context-encoding noise: it hides a part of the healthy slice, which the network must fill in from its context."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -109,10 +109,23 @@ class RandCoarseNoise(Randomizable, Transform):
         return (x + noise).reshape(image.shape)
 
 
+class Noise(Protocol):
+    """What makes x~ of x, (C, H, W) or (B, C, H, W), inside the mask if there is one."""
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Any:
+        """Seed the random choices."""
+
+    def randomize(self, data: torch.Tensor) -> None:
+        """Draw the random choices of a batch."""
+
+    def __call__(self, image: torch.Tensor, mask: torch.Tensor | None = None, randomize: bool = True) -> torch.Tensor:
+        """Return the noisy image or batch, of the same shape."""
+
+
 class RandNoised(Randomizable, MapTransform):
     """The base of the dictionary versions: one noise transform for all keys, inside the mask if there is one."""
 
-    noise: RandSquareNoise | RandCoarseNoise
+    noise: Noise
 
     def __init__(self, keys: KeysCollection, mask_key: str, allow_missing_keys: bool) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)

@@ -17,6 +17,9 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) < float("inf")  # no .nan either
 
 
+DECAYS = ("cosine", "none")
+"""How the learning rate falls."""
+
 KINDS: dict[str, Callable[[Any], bool]] = {
     "whole number": lambda x: isinstance(x, int) and not isinstance(x, bool),
     "number": _is_number,
@@ -107,6 +110,12 @@ SETTINGS = {
     "noise": Setting("text", in_card=True),  # a key of train.yaml's `noises`, to which a user may add
     "coarse_noise::resolution": Setting("whole number"),
     "coarse_noise::strength": Setting("number", length=2),
+    "lesion_noise::share": Setting("number", length=2, minimum=0, maximum=1),
+    "lesion_noise::resolution": Setting("whole number", length=2, above=0),
+    "lesion_noise::fill": Setting("number", length=2),
+    "lesion_noise::opacity": Setting("number", length=2, minimum=0, maximum=1),
+    "lesion_noise::texture": Setting("number", minimum=0, maximum=1),
+    "lesion_noise::softness": Setting("number", above=0),
     "square_noise::number": Setting("whole number", length=2),
     "square_noise::size": Setting("number", length=2),
     "square_noise::fill": Setting("number", length=2),
@@ -121,6 +130,7 @@ SETTINGS = {
     "epochs": Setting("whole number", above=0, in_card=True),
     "batch_size": Setting("whole number", above=0, in_card=True),
     "learning_rate": Setting("number", above=0, in_card=True),
+    "learning_rate_decay": Setting("text", choices=DECAYS, in_card=True, former="none"),
     "precision": Setting("text", choices=PRECISIONS, in_card=True),
     "seed": Setting("whole number", minimum=0, in_card=True),
     "val_interval": Setting("whole number", above=0),

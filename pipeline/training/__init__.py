@@ -1,6 +1,7 @@
 """Training: from a cohort of healthy scans to a run."""
 
 from pipeline.training.handlers import BestModel, Checkpoints, EarlyStop, MetricsTable, TrainedOn
+from pipeline.training.learning_rate import LearningRate
 from pipeline.training.pictures import Pictures
 from pipeline.training.run import train
 from pipeline.training.slice_bank import BatchLoader, SliceBank, Slices
@@ -13,6 +14,7 @@ __all__ = [
     "CEVAETrainer",
     "Checkpoints",
     "EarlyStop",
+    "LearningRate",
     "MetricsTable",
     "Pictures",
     "SliceBank",

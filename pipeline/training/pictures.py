@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.transforms import OneOf
 
 from networks import CEVAE
 from pipeline.training.slice_bank import Slices
@@ -34,7 +35,7 @@ class Pictures:
         log_dir: str | Path,
         slices: Slices,
         network: CEVAE,
-        noise: RandNoised,
+        noise: RandNoised | OneOf,
         interval: int = 10,
         seed: int = 0,
     ) -> None:

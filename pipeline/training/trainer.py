@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from monai.engines import Evaluator, Trainer
 from monai.inferers import Inferer, SimpleInferer
-from monai.transforms import Compose
+from monai.transforms import Compose, OneOf
 from torch.nn.parallel import DistributedDataParallel
 
 from networks import CEVAEObjective, Terms
@@ -53,7 +53,7 @@ class CEVAETrainer(Trainer):
         objective: CEVAEObjective,
         optimizer: torch.optim.Optimizer,
         augmentation: Compose,
-        noise: RandNoised,
+        noise: RandNoised | OneOf,
         inferer: Inferer | None = None,
         seed: int = 0,
         train_handlers: Sequence[Any] = (),
@@ -114,7 +114,7 @@ class CEVAEEvaluator(Evaluator):
         device: torch.device,
         val_data_loader: BatchLoader,
         objective: CEVAEObjective,
-        noise: RandNoised,
+        noise: RandNoised | OneOf,
         inferer: Inferer | None = None,
         seed: int = 0,
         val_handlers: Sequence[Any] = (),

@@ -1,5 +1,7 @@
 """Context-encoding noise: what is hidden, where, how much, and that each slice has noise of its own."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,25 +11,40 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from scipy import ndimage
 
-from transforms import RandCoarseNoise, RandCoarseNoised, RandSquareNoise, RandSquareNoised
+from transforms import (
+    RandCoarseNoise,
+    RandCoarseNoised,
+    RandLesionNoise,
+    RandLesionNoised,
+    RandNoised,
+    RandSquareNoise,
+    RandSquareNoised,
+)
 
-Noise = RandSquareNoise | RandCoarseNoise
-KINDS = [RandSquareNoise, RandCoarseNoise]
-both_kinds = pytest.mark.parametrize("kind", KINDS)
+Noise = RandSquareNoise | RandCoarseNoise | RandLesionNoise
+
+
+def grey_lesions() -> RandLesionNoise:
+    """Return lesions of one grey level: the texture of an empty slice would not show."""
+    return RandLesionNoise(texture=0.0)
+
+
+KINDS = [RandSquareNoise, RandCoarseNoise, grey_lesions]
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def make_batch(number: int = 4, channels: int = 2, side: int = 64) -> torch.Tensor:
     return torch.randn(number, channels, side, side, generator=torch.Generator().manual_seed(0))
 
 
-# --- what both kinds share
+# --- what all kinds share
 
 
-@both_kinds
+@every_kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 64, 64), (5, 2, 64, 64), (1, 1, 96, 80)])
 def test_a_slice_or_a_batch_keeps_shape_type_and_device(
-    kind: type[Noise], shape: tuple[int, ...], dtype: torch.dtype
+    kind: Callable[[], Noise], shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     x = torch.zeros(shape, dtype=dtype)
     noisy = kind().set_random_state(0)(x)
@@ -37,15 +54,15 @@ def test_a_slice_or_a_batch_keeps_shape_type_and_device(
     assert noisy.any()
 
 
-@both_kinds
+@every_kind
 @pytest.mark.parametrize("shape", [(64, 64), (1, 1, 1, 64, 64)])
-def test_other_shapes_are_refused(kind: type[Noise], shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_refused(kind: Callable[[], Noise], shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="batch"):
         kind()(torch.zeros(shape))
 
 
-@both_kinds
-def test_a_slice_with_meta_data_gets_the_same_noise(kind: type[Noise]) -> None:
+@every_kind
+def test_a_slice_with_meta_data_gets_the_same_noise(kind: Callable[[], Noise]) -> None:
     x = make_batch()
     mask = (x[:, :1] > 0).float()
     plain = kind().set_random_state(3)(x, mask)
@@ -53,24 +70,24 @@ def test_a_slice_with_meta_data_gets_the_same_noise(kind: type[Noise]) -> None:
     assert torch.equal(torch.as_tensor(with_meta), plain)
 
 
-@both_kinds
-def test_the_clean_slice_is_left_alone(kind: type[Noise]) -> None:
+@every_kind
+def test_the_clean_slice_is_left_alone(kind: Callable[[], Noise]) -> None:
     x = make_batch()
     before = x.clone()
     kind().set_random_state(0)(x)
     assert torch.equal(x, before)
 
 
-@both_kinds
-def test_the_same_seed_gives_the_same_noise_and_another_seed_another(kind: type[Noise]) -> None:
+@every_kind
+def test_the_same_seed_gives_the_same_noise_and_another_seed_another(kind: Callable[[], Noise]) -> None:
     x = make_batch()
     first, again, other = (kind().set_random_state(seed)(x) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-@both_kinds
-def test_each_sample_has_noise_of_its_own_and_each_call_too(kind: type[Noise]) -> None:
+@every_kind
+def test_each_sample_has_noise_of_its_own_and_each_call_too(kind: Callable[[], Noise]) -> None:
     x = torch.zeros(6, 1, 64, 64)
     noise = kind().set_random_state(0)
     noisy = torch.cat([noise(x), noise(x)])
@@ -80,11 +97,12 @@ def test_each_sample_has_noise_of_its_own_and_each_call_too(kind: type[Noise]) -
 
 
 @pytest.mark.parametrize(
-    ("of_dictionary", "of_array"), [(RandSquareNoised, RandSquareNoise), (RandCoarseNoised, RandCoarseNoise)]
+    ("of_dictionary", "of_array"),
+    [(RandSquareNoised, RandSquareNoise), (RandCoarseNoised, RandCoarseNoise), (RandLesionNoised, RandLesionNoise)],
 )
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_the_dictionary_version_is_the_same(
-    of_dictionary: type[RandSquareNoised | RandCoarseNoised], of_array: type[Noise], with_mask: bool
+    of_dictionary: Callable[[str], RandNoised], of_array: Callable[[], Noise], with_mask: bool
 ) -> None:
     x = make_batch()
     item = {"image": x, "name": "slices"}
@@ -99,8 +117,8 @@ def test_the_dictionary_version_is_the_same(
         assert torch.equal(result["mask"], mask)
 
 
-@pytest.mark.parametrize("kind", [RandSquareNoised, RandCoarseNoised])
-def test_the_seed_of_a_compose_reaches_the_noise(kind: type[RandSquareNoised | RandCoarseNoised]) -> None:
+@pytest.mark.parametrize("kind", [RandSquareNoised, RandCoarseNoised, RandLesionNoised])
+def test_the_seed_of_a_compose_reaches_the_noise(kind: Callable[[str], RandNoised]) -> None:
     item = {"image": make_batch()}
     first, again, other = (Compose([kind("image")]).set_random_state(seed=seed)(item)["image"] for seed in (5, 5, 6))
     assert torch.equal(first, again)

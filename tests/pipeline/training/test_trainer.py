@@ -146,7 +146,7 @@ def test_resuming_a_finished_run_changes_nothing(cohort: Path, run: Path) -> Non
     assert same(before, weights(run))
 
 
-@pytest.mark.parametrize("noise", ["squares", "coarse"])
+@pytest.mark.parametrize("noise", ["squares", "mixed"])
 @pytest.mark.parametrize("weight", [0, 1])
 def test_the_vae_and_the_context_encoder_train_too(
     cohort: Path, bank: Path, tmp_path: Path, weight: float, noise: str
@@ -196,7 +196,7 @@ def test_a_run_that_only_lacks_its_calibration_is_given_one(run: Path, cohort: P
     ("setting", "message"),
     [
         ("size=70", "multiple of 16"),
-        ("noise=sqares", "known are coarse, squares"),
+        ("noise=sqares", "known are coarse, lesions, mixed, squares"),
         ("slice_axis=oblique", "unknown slice axis"),
         ("normalisation=minmax", "unknown normalisation"),
         ("lambda=2", "between 0"),
