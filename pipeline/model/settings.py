@@ -128,6 +128,7 @@ SETTINGS = {
     "brightness": Setting("number"),
     # training
     "epochs": Setting("whole number", above=0, in_card=True),
+    "steps": Setting("whole number", above=0, in_card=True, former=10**9),
     "batch_size": Setting("whole number", above=0, in_card=True),
     "learning_rate": Setting("number", above=0, in_card=True),
     "learning_rate_decay": Setting("text", choices=DECAYS, in_card=True, former="none"),

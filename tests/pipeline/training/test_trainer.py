@@ -1,5 +1,7 @@
 """Training: repeatable, resumable, and what it leaves behind."""
 
+import math
+import re
 import shutil
 import subprocess
 import sys
@@ -162,6 +164,18 @@ def test_the_best_weights_are_kept_only_when_asked_for(cohort: Path, run: Path, 
     kept = train(cohort, tmp_path / "run", settings=[*SMALL, "keep_best=true"], device="cpu", bank=bank)
     CEVAE(64, 1, [4, 4, 8, 8], 8).load_state_dict(weights(kept, "model_best.pt"))
     assert not (run / "models" / "model_best.pt").exists()
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_a_cohort_of_many_slices_is_trained_on_for_no_more_epochs_than_the_steps_make(
+    cohort: Path, bank: Path, tmp_path: Path, steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = [*SMALL[1:], "epochs=50", "batch_size=8", f"steps={steps}"]
+    with caplog.at_level("INFO"):
+        run = train(cohort, tmp_path / "run", settings=settings, device="cpu", bank=bank)
+    slices = int(next(re.finditer(r"training: \d+ scans, (\d+) slices", caplog.text)).group(1))
+    epochs = math.ceil(steps / math.ceil(slices / 8))
+    assert len(pd.read_csv(run / "metrics.csv")) == epochs
 
 
 def test_early_stopping_ends_a_run_that_does_not_improve(cohort: Path, bank: Path, tmp_path: Path) -> None:
