@@ -12,37 +12,22 @@ from torch.nn import functional as F
 
 from transforms.noise import as_batch
 
-DEFORMATION_GRID = 8
-"""Points of the deformation's grid along each side of a slice: 24 mm apart in a field of view of 192 mm."""
-
 
 class RandSliceAffine(Randomizable, Transform):
-    """Mirror, rotate, scale, shift and deform each slice of a batch in a way of its own, in one interpolation.
-
-    The deformation is smooth: displacements ~ N(0, s^2) on a grid of `DEFORMATION_GRID` points, enlarged to the slice,
-    s uniform per slice. It makes wide ventricles of narrow ones, and other shapes of heads.
+    """Mirror, rotate, scale and shift each slice of a batch by parameters of its own, in one interpolation.
 
     Args:
         mirror: probability of mirroring along H, which is left-right in axial and coronal slices.
         rotation: largest rotation to either side, degrees.
         scale: largest relative change of size, 0.1 is 0.9 to 1.1.
         shift: largest shift to either side along H and W, as a share of the slice's side.
-        deformation: largest standard deviation s of the displacements, as a share of the slice's side.
     """
 
-    def __init__(
-        self,
-        mirror: float = 0.5,
-        rotation: float = 10.0,
-        scale: float = 0.1,
-        shift: float = 0.03,
-        deformation: float = 0.0,
-    ) -> None:
+    def __init__(self, mirror: float = 0.5, rotation: float = 10.0, scale: float = 0.1, shift: float = 0.03) -> None:
         self.mirror = mirror
         self.rotation = rotation
         self.scale = scale
         self.shift = shift
-        self.deformation = deformation
 
     def randomize(self, data: torch.Tensor) -> None:
         """Draw the matrices (B, 2, 3) for a batch (B, C, H, W), in the convention of `torch.affine_grid`.
@@ -60,12 +45,6 @@ class RandSliceAffine(Randomizable, Transform):
         self.matrix = torch.from_numpy(np.stack([np.stack(row, -1) for row in rows], 1).astype(np.float32))
         matrix = self.matrix.to(data.device, data.dtype, non_blocking=True)
         self.grid = F.affine_grid(matrix, list(data.shape), align_corners=False)
-        if self.deformation > 0:
-            strength = 2 * self.R.uniform(0, self.deformation, size=(batch, 1, 1, 1))  # the grid's side is 2
-            coarse = strength * self.R.standard_normal((batch, 2, DEFORMATION_GRID, DEFORMATION_GRID))
-            displacement = torch.from_numpy(coarse.astype(np.float32)).to(matrix, non_blocking=True)
-            displacement = F.interpolate(displacement, size=data.shape[2:], mode="bicubic", align_corners=False)
-            self.grid = self.grid + displacement.movedim(1, -1)
 
     def __call__(self, image: torch.Tensor, background: float = 0.0, randomize: bool = True) -> torch.Tensor:
         """Return the transformed image (C, H, W) or batch (B, C, H, W); `background` fills in beyond its edge."""
@@ -90,11 +69,10 @@ class RandSliceAffined(Randomizable, MapTransform):
         shift: float = 0.03,
         background: float = 0.0,
         allow_missing_keys: bool = False,
-        deformation: float = 0.0,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         self.background = background
-        self.affine = RandSliceAffine(mirror, rotation, scale, shift, deformation)
+        self.affine = RandSliceAffine(mirror, rotation, scale, shift)
 
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None

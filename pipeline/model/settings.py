@@ -124,7 +124,6 @@ SETTINGS = {
     "rotation": Setting("number"),
     "scale": Setting("number"),
     "shift": Setting("number"),
-    "deformation": Setting("number", minimum=0, maximum=0.1),
     "contrast": Setting("number"),
     "brightness": Setting("number"),
     # training

@@ -70,26 +70,6 @@ def test_a_mirror_probability_of_a_half_flips_half_of_the_slices() -> None:
     torch.testing.assert_close(rows.abs(), torch.full_like(rows, 12.0), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("largest", [0.01, 0.03])
-def test_a_deformation_moves_landmarks_by_normal_displacements_of_a_uniform_deviation(largest: float) -> None:
-    points = moved(12, -4, deformation=largest) - torch.tensor([12.0, -4.0], dtype=torch.float64)
-    # E[d^2] = E[s^2] = largest^2 / 3 at a point of the grid; the blob is a mean over its neighbourhood too.
-    expected = largest * SIDE / math.sqrt(3)
-    assert 0.6 * expected < float(points.square().mean().sqrt()) < 1.1 * expected
-    assert float(points.mean().abs()) < 0.2 * expected
-
-
-def test_a_deformation_is_smooth_and_moves_near_places_alike() -> None:
-    transform = still(deformation=0.03)
-    first, near, far = (places(transform(landmark(row, 0), randomize=row == 10)) for row in (10, 13, -15))
-    displacement = first[:, 0] - 10
-    alike, unlike = (
-        torch.corrcoef(torch.stack([displacement, other]))[0, 1] for other in (near[:, 0] - 13, far[:, 0] + 15)
-    )
-    assert alike > 0.8
-    assert abs(unlike) < 0.3
-
-
 def test_a_rotation_keeps_the_distance_to_the_centre_and_stays_within_its_bounds() -> None:
     points = moved(9, 14, rotation=20.0)
     turned = angles(points) - math.degrees(math.atan2(9, 14))
