@@ -34,6 +34,11 @@ class Run:
 
     root: Path
 
+    @classmethod
+    def at(cls, folder: str | Path) -> "Run":
+        """Return the run in a folder; the MONAI bundle gives a number for a folder named 2024."""
+        return cls(Path(str(folder)))
+
     @property
     def training_configuration(self) -> Path:
         """The configuration of its training."""

@@ -62,7 +62,7 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
     Raises:
         UsageError: where the directory is not a run, its training has not ended, or its weights do not fit.
     """
-    folder = Run(Path(str(run)))
+    folder = Run.at(run)
     configuration, weights = folder.training_configuration, folder.weights
     if not configuration.is_file():
         raise UsageError(f"{run}: not a model; give the directory that `train --output` wrote")

@@ -63,7 +63,7 @@ def calibrate(
         logger.warning("no healthy scan is held out for calibration: predictions have no surprise and no anomalies")
         return None
     calibration = Calibration.of(counts, float(np.mean(volumes)), facts)
-    calibration.save(Run(Path(str(run))).calibration, predictor.model)
+    calibration.save(Run.at(run).calibration, predictor.model)
     checked = " that the model was not trained on" if predictor.model.trained_on else ""
     logger.info("calibrated on %d healthy scan%s%s", len(counts), "s" * (len(counts) != 1), checked)
     return calibration

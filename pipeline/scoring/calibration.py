@@ -109,7 +109,7 @@ def load_calibration(run: str | Path, model: Model) -> Calibration | None:
     Raises:
         UsageError: if the file is damaged, or belongs to other weights or settings.
     """
-    file = Run(Path(str(run))).calibration
+    file = Run.at(run).calibration
     if not file.is_file():
         return None
     try:

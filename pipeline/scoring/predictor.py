@@ -135,7 +135,7 @@ def open_predictor(
     Raises:
         UsageError: if the run or its calibration cannot be used.
     """
-    parser = Run(Path(str(run))).load_inference(device, fpr=fpr)
+    parser = Run.at(run).load_inference(device, fpr=fpr)
     if not calibrated:
         parser["calibration"] = None
     predictor: Predictor = build(parser, "predictor")
