@@ -89,7 +89,7 @@ def test_a_list_is_given_as_yaml() -> None:
         ("epochs=many", "must be a whole number, e.g. 150"),
         ("epochs=0", "must be above 0"),
         ("epochs=2.5", r"`epochs` must be a whole number, e.g. 150 \(got 2.5\)"),
-        ("learning_rate=fast", r"`learning_rate` must be a number, e.g. 0.0002 \(got 'fast'\)"),
+        ("learning_rate=fast", r"`learning_rate` must be a number, e.g. 0.001 \(got 'fast'\)"),
         ("learning_rate=.nan", r"must be a number, .* \(got nan\)"),
         ("features=[1, 2]", r"must be a list of 4 whole numbers, e.g. \[16, 32, 64, 256\] \(got \[1, 2\]\)"),
         ("percentiles=5", r"must be a list of 2 numbers, e.g. \[5, 95\] \(got 5\)"),
