@@ -12,9 +12,9 @@ from transforms.noise import RandNoised, as_batch
 class RandLesionNoise(Randomizable, Transform):
     """Paint regions with the outline of a lesion into each slice: smooth, irregular, with soft edges.
 
-    x~ = x + a m (c - x),   m = sigmoid((n - t) / softness),  n ~ smooth Gaussian noise, scaled to a deviation of 1
+    x~ = x + a m (c - x),   m = sigmoid((n - t) / softness),  n ~ N(0, 1) on a coarse grid, enlarged
 
-    The threshold t leaves the wanted share of the slice, so there is one large region or several small ones. The grey
+    The threshold t leaves the wanted share of the brain, so there is one large region or several small ones. The grey
     level c is one value, or the slice of another scan in the batch: its texture in the wrong place.
 
     Args:
@@ -23,7 +23,7 @@ class RandLesionNoise(Randomizable, Transform):
         fill: lowest and highest grey level c, in units of the normalised image.
         opacity: smallest and largest a.
         texture: probability that c is another slice of the batch.
-        softness: width of the edge, in deviations of n.
+        softness: width of the edge, in deviations of n at the grid's points.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.evaluation.lesion_results import Froc, FrocPoint, LesionGroup, LesionMetrics
 from pipeline.evaluation.lesions import CaseMarks, Marks
+from pipeline.evaluation.verdict import SAME_PATH
 
 SIZES = {
     "below 1 ml": (0.0, 1.0),
@@ -19,7 +20,7 @@ SIZES = {
 HEALTHY_SHARES = np.logspace(-6, -1, 41)
 """Shares of the healthy voxels that the thresholds of a FROC curve mark: the same for each score."""
 
-FROC_SCORES = ("recommended", "intensity_same_path")
+FROC_SCORES = ("recommended", SAME_PATH)
 """Scores that have a FROC curve: the model, and the same path without it."""
 
 
