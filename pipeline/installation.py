@@ -29,4 +29,13 @@ def install_command() -> str:
     pip = [sys.executable, "-m", "pip", "install"]
     if _REQUIREMENTS.is_file():
         return shlex.join([*pip, "-r", str(_REQUIREMENTS)])
-    return shlex.join([*pip, *(importlib.metadata.requires(DISTRIBUTION) or [])])
+    return shlex.join([*pip, *(line for line in importlib.metadata.requires(DISTRIBUTION) or [] if ";" not in line)])
+
+
+def install_command_of(extra: str) -> str:
+    """Return the command that installs an extra: of the checkout, or the packages that the wheel names for it."""
+    pip = [sys.executable, "-m", "pip", "install"]
+    if _REQUIREMENTS.is_file():
+        return shlex.join([*pip, f"{_REQUIREMENTS.parent}[{extra}]"])
+    lines = importlib.metadata.requires(DISTRIBUTION) or []
+    return shlex.join([*pip, *(line.partition(";")[0].strip() for line in lines if extra in line.partition(";")[2])])

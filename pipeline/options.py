@@ -8,6 +8,10 @@ from pipeline.version import __version__
 
 INPUT = "scans (.nii, .nii.gz, .mgz, .nrrd, .mha), DICOM series, folders of these, a BIDS tree, or a datalist"
 MASK = "brain masks: a folder (such as HD-BET's), or one for each scan in order; not needed if the skull is removed"
+BRAIN = (
+    "how the brain is found in a head without a mask: auto (default: deepbet for T1, hd-bet for the rest, as in the "
+    "model's training), deepbet, hd-bet, or none (the whole head is scored)"
+)
 FPR = (
     "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.003, which is 4 ml of a brain "
     "of 1300 ml; report.html gives the volume for the model's own healthy scans)"
@@ -53,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _shared(given, "--model")
     given.add_argument("--input", required=True, nargs="+", metavar="PATH", help=INPUT)
     given.add_argument("--mask", nargs="+", default=[], metavar="PATH", help=MASK)
+    given.add_argument("--brain", metavar="TOOL", help=BRAIN)
     made = predict.add_argument_group("output")
     made.add_argument("--output", required=True, metavar="DIR", help="folder for report.html and the maps of each scan")
     made.add_argument("--fpr", type=float, metavar="F", help=FPR)

@@ -2,7 +2,7 @@
 
 from transforms.augmentation import RandIntensity, RandIntensityd, RandSliceAffine, RandSliceAffined
 from transforms.binary import Binary, as_binary
-from transforms.brain_mask import BrainMask, BrainMaskd
+from transforms.brain_mask import GIVEN, HEAD, STRIPPED, BrainMask, BrainMaskd
 from transforms.intensity import NormalizeInMask, NormalizeInMaskd
 from transforms.lesion_noise import RandLesionNoise, RandLesionNoised
 from transforms.noise import RandCoarseNoise, RandCoarseNoised, RandNoised, RandSquareNoise, RandSquareNoised
@@ -16,7 +16,10 @@ from transforms.slicing import (
 )
 
 __all__ = [
+    "GIVEN",
+    "HEAD",
     "SLICE_AXES",
+    "STRIPPED",
     "Binary",
     "BrainMask",
     "BrainMaskd",

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,24 @@ HEAD_WARNING = (
 
 BORDER_SHARE = 0.9
 """Share of the volume's border from which on a mask covers air: a brain that the scan cuts off touches less of it."""
+
+GIVEN, STRIPPED, HEAD = "given", "stripped", "head"
+"""Origins of a mask: it was given, it is the foreground of a scan without skull, or it is the whole head."""
+
+
+@dataclass(frozen=True)
+class FoundMask:
+    """The mask that was found in a scan.
+
+    Attributes:
+        mask: the mask (X, Y, Z), boolean.
+        origin: STRIPPED or HEAD.
+        warning: what a reader of the maps should know of it, None if there is nothing.
+    """
+
+    mask: np.ndarray
+    origin: str
+    warning: str | None
 
 
 class BrainMask(Transform):
@@ -82,8 +101,8 @@ class BrainMask(Transform):
         is_long = _length(inside, spacing) > self.brain_length
         return bool(dark_share <= (self.brain_dark_share if is_long else self.head_dark_share))
 
-    def __call__(self, image: torch.Tensor) -> tuple[torch.Tensor, str | None]:
-        """Return the mask (1, X, Y, Z) of a scan (C, X, Y, Z) as float32 zeros and ones, and a warning or None.
+    def find(self, image: torch.Tensor) -> FoundMask:
+        """Return the mask of a scan (C, X, Y, Z), and where it comes from.
 
         Raises:
             ValueError: if all voxels of the scan are equal, or if some are not finite.
@@ -99,17 +118,26 @@ class BrainMask(Transform):
                     its = find_background(channel)
                     inside = inside | (its.foreground(channel) if its is not None else False)
                 length = _length(inside, spacing)
-                long = (
-                    LONG_WARNING.format(length=length, limit=self.brain_length) if length > self.brain_length else None
-                )
-                return _as_mask(inside, image), long
+                if length > self.brain_length:
+                    return FoundMask(inside, HEAD, LONG_WARNING.format(length=length, limit=self.brain_length))
+                return FoundMask(inside, STRIPPED, None)
         region = _head(first)
         # Noise over the whole volume hides the background of a stripped brain, which has no dark bone around it.
         is_brain = _length(region, spacing) <= self.brain_length and self._is_brain(
             first - first.min(), region, spacing
         )
         unknown = background is None and (is_brain or is_bright_at_border(first))
-        return _as_mask(region, image), BACKGROUND_WARNING if unknown else HEAD_WARNING
+        warning = BACKGROUND_WARNING if unknown else HEAD_WARNING
+        return FoundMask(region, STRIPPED if unknown and is_brain else HEAD, warning)
+
+    def __call__(self, image: torch.Tensor) -> tuple[torch.Tensor, str | None]:
+        """Return the mask (1, X, Y, Z) of a scan (C, X, Y, Z) as float32 zeros and ones, and a warning or None.
+
+        Raises:
+            ValueError: if all voxels of the scan are equal, or if some are not finite.
+        """
+        found = self.find(image)
+        return _as_mask(found.mask, image), found.warning
 
 
 def _length(inside: np.ndarray, spacing: np.ndarray) -> float:
@@ -161,7 +189,8 @@ def _as_mask(mask: np.ndarray, image: torch.Tensor) -> torch.Tensor:
 class BrainMaskd(MapTransform):
     """Dictionary version of `BrainMask`: adds `mask_key` if it is missing; makes it, and a label, zeros and ones.
 
-    Warnings are kept in the image's `meta["mask_warning"]`, and issued through `warnings` too.
+    Warnings are kept in the image's `meta["mask_warning"]`, and issued through `warnings` too. Its origin (GIVEN,
+    STRIPPED or HEAD) is kept in `meta["mask_origin"]`.
 
     Raises:
         ValueError: if a given mask is empty, has values that are not finite, or lies on another grid than the image.
@@ -183,12 +212,14 @@ class BrainMaskd(MapTransform):
         """Apply the transform to the values of `keys`."""
         d = dict(data)
         for key in self.key_iterator(d):
-            image, texts = d[key], []
+            image, origin = d[key], GIVEN
             if self.mask_key in d:
                 checked_voxels(image)
                 d[self.mask_key], text = self._checked(d[self.mask_key], image)
             else:
-                d[self.mask_key], text = self.brain_mask(image)
+                found = self.brain_mask.find(image)
+                d[self.mask_key], origin, text = _as_mask(found.mask, image), found.origin, found.warning
+            image.meta["mask_origin"] = origin
             texts = [text]
             if self.label_key in d:
                 d[self.label_key], text = _binary(_named("label", d[self.label_key]), d[self.label_key])

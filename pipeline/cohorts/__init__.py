@@ -8,14 +8,20 @@ from pipeline.cohorts.datalist import (
     read_datalist,
 )
 from pipeline.cohorts.indexing import index_cohort
+from pipeline.cohorts.modality import UNKNOWN as UNKNOWN_MODALITY
+from pipeline.cohorts.modality import has_contrast_agent, is_t1, modality_of
 from pipeline.cohorts.phantom import make_phantom_cohort
 
 __all__ = [
+    "UNKNOWN_MODALITY",
     "Entry",
     "Item",
     "channels_of",
     "files_of",
+    "has_contrast_agent",
     "index_cohort",
+    "is_t1",
     "make_phantom_cohort",
+    "modality_of",
     "read_datalist",
 ]

@@ -27,10 +27,17 @@ FORMER_INFERER = {
 }
 """Block `inferer` of format 1: it names the score options one by one, and scores as `model.score_options()` does."""
 
+FORMER_READING = {
+    "_target_": "pipeline.scans.ReadCase",
+    "preprocessing": "$@model.preprocessing",
+    "channels": "$@model.settings['channels']",
+}
+"""Block `preprocessing` from the time before brain extraction."""
+
 
 def is_former(inference: dict[str, Any]) -> bool:
     """Return whether a former version wrote an inference configuration, so that parts of it are no longer there."""
-    return bool(inference.get("inferer") == FORMER_INFERER)
+    return bool(inference.get("inferer") == FORMER_INFERER or inference.get("preprocessing") == FORMER_READING)
 
 
 def on_installed_blocks(name: str, settings: dict[str, Any]) -> str:

@@ -99,6 +99,7 @@ SETTINGS = {
     "minimum_brain_share": Setting("number"),
     "channels": Setting("whole number", above=0, fixed_at_training=True),
     "modality": Setting("text"),
+    "brain": Setting("text", in_card=True, former="none"),  # pipeline.scans knows the tools
     # the network
     "features": Setting("whole number", length=4, above=0, fixed_at_training=True, in_card=True),
     "latent_channels": Setting("whole number", above=0, fixed_at_training=True, in_card=True),

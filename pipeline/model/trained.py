@@ -13,6 +13,7 @@ from pipeline.errors import UsageError, reason_of
 from pipeline.files import sha256_of
 from pipeline.model.configuration import load_configuration
 from pipeline.model.run import Run
+from transforms import HEAD
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Model:
     """Name of the run's directory."""
     trained_on: frozenset[str] = frozenset()
     """What the scans hold that it was trained on, see `content_of`; empty where the run does not tell."""
+    modality: str = "MR"
+    """What the scans are that it was trained on, such as T1 or FLAIR."""
+    learned_heads: bool = False
+    """Whether most of the scans that it was trained on were whole heads, without a brain mask."""
 
     def score_options(self) -> ScoreOptions:
         """Return how its slices are scored: the settings, with millimetres as pixels on the network's grid."""
@@ -87,6 +92,16 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
                 raise UsageError(
                     f"{weights}: trained with {key} = {value}, but configs/train.yaml says {settings[key]}"
                 )
-    trained_on = frozenset(folder.training_facts().get("contents", ()))
-    name = folder.root.absolute().name
-    return Model(network, preprocessing, settings, chosen, sha256_of(weights), name, trained_on)
+    facts = folder.training_facts()
+    masks = facts.get("brain_masks", {})
+    return Model(
+        network,
+        preprocessing,
+        settings,
+        chosen,
+        fingerprint=sha256_of(weights),
+        name=folder.root.absolute().name,
+        trained_on=frozenset(facts.get("contents", ())),
+        modality=str(facts.get("modality", settings["modality"])),
+        learned_heads=2 * masks.get(HEAD, 0) > sum(masks.values()),
+    )

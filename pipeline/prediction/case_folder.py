@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.nifti import copy_of, on_grid_of, write
 from pipeline.prediction.itksnap import write_workspace
 from pipeline.prediction.preview import write_preview
@@ -14,7 +16,7 @@ from pipeline.scoring import Prediction
 
 
 def write_case(folder: Path, case: str, prediction: Prediction) -> None:
-    """Write a case's image, maps, slice table, preview, thumbnail and ITK-SNAP workspace into its folder.
+    """Write a case's image, maps, brain mask, slice table, preview, thumbnail and ITK-SNAP workspace into its folder.
 
     Args:
         folder: the folder to write to.
@@ -26,6 +28,7 @@ def write_case(folder: Path, case: str, prediction: Prediction) -> None:
     write(image, folder / f"{case}_image.nii.gz")
     for name, voxels in prediction.maps.items():
         write(on_grid_of(source, voxels), folder / f"{case}_{name}.nii.gz")
+    write(on_grid_of(source, scores.mask.astype(np.uint8)), folder / f"{case}_brain.nii.gz")
     scores.slices.to_csv(folder / f"{case}_slices.csv", index=False, float_format="%.6g")
     write_preview(folder, case, image, scores, findings.surprise if findings is not None else None)
     write_workspace(folder, case, findings.max_surprise if findings is not None else None)

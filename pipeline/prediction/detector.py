@@ -38,21 +38,25 @@ class AnomalyDetector:
         model: the directory that training wrote, or the zip that `pack` wrote; code in a zip is never run.
         device: where to compute; if None, the GPU if there is one.
         fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the model's own.
+        brain: how the brain is found in heads without a mask: "auto", "deepbet", "hd-bet" or "none"; if None, the
+            model's own.
 
     Raises:
         UsageError: if the model cannot be used.
     """
 
-    def __init__(self, model: str | Path, device: str | None = None, fpr: float | None = None) -> None:
+    def __init__(
+        self, model: str | Path, device: str | None = None, fpr: float | None = None, brain: str | None = None
+    ) -> None:
         with open_model(model) as run:
-            self.predictor = open_predictor(run, device, fpr)
+            self.predictor = open_predictor(run, device, fpr, brain=brain)
 
     def __call__(self, image: Image | Sequence[Image], mask: Image | None = None) -> dict[str, Any]:
         """Return the maps of a scan by name, with the same voxels as those of `predict`, and log its warnings.
 
         Args:
             image: the scan (X, Y, Z), or a list of its channels.
-            mask: the brain mask; a skull-stripped scan does not need one.
+            mask: the brain mask; if None, it is found.
 
         Returns:
             Images on the scan's grid: SimpleITK's for a SimpleITK image, else nibabel's. `surprise` and `anomalies`

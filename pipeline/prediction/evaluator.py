@@ -26,11 +26,11 @@ from pipeline.prediction.case_folder import folder_aside, write_case
 from pipeline.prediction.earlier import MadeWith, earlier_runs, with_earlier
 from pipeline.prediction.reader import CaseReader, Reading
 from pipeline.prediction.report import write_report
-from pipeline.prediction.results import Result, write_record, write_summary
+from pipeline.prediction.results import BrainUsed, Result, write_record, write_summary
 from pipeline.prediction.run_info import RunInfo
 from pipeline.processes import gather, joined_processes, rank, share_of_process
 from pipeline.scan_warnings import log_warnings
-from pipeline.scans import Case
+from pipeline.scans import NONE, Case
 from pipeline.scoring import Prediction, Predictor
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,9 @@ class ScanEvaluator:
         self.cases: Sequence[Case] = dataset.data
         self.output = Path(str(output))  # the MONAI bundle gives a number for 2024
         self.results: list[Result] = []
-        finding = {"fpr": predictor.fpr, "minimum_cluster_ml": predictor.minimum_cluster_ml}
+        extraction = predictor.read.brain_extraction
+        tool = extraction.tool.version if extraction is not None and extraction.tool is not None else NONE
+        finding = {"fpr": predictor.fpr, "minimum_cluster_ml": predictor.minimum_cluster_ml, "brain": tool}
         settings = json.dumps([predictor.model.settings, finding], sort_keys=True)
         digest = hashlib.sha256(settings.encode()).hexdigest()
         calibration = predictor.calibration.fingerprint if predictor.calibration is not None else None
@@ -117,7 +119,7 @@ class ScanEvaluator:
                     **findings.summary() if findings is not None else {},
                     seconds=reading.seconds,
                 )
-                write_record(partial, result, reading.hashes)
+                write_record(partial, result, reading.hashes, BrainUsed.of(prediction))
         except Exception as error:  # for example a full disk; the next case may still be written
             result = reading.failed(error)
         self.results.append(result)
@@ -148,6 +150,7 @@ def predict(
     device: str | None = None,
     overwrite: bool = False,
     fpr: float | None = None,
+    brain: str | None = None,
 ) -> list[Result]:
     """Predict scans with the inference configuration of a run, and return the result of each.
 
@@ -159,12 +162,13 @@ def predict(
         device: where to compute; if None, the GPU if there is one.
         overwrite: whether cases that already have results are computed again.
         fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the configuration's own.
+        brain: how the brain is found in heads without a mask; if None, the configuration's own.
 
     Raises:
         UsageError: if the model or the inputs cannot be used at all.
     """
     with open_model(model) as run, joined_processes(device) as device:
-        parser = Run(run).load_inference(device, output_dir=str(output), overwrite=overwrite, fpr=fpr)
+        parser = Run(run).load_inference(device, output_dir=str(output), overwrite=overwrite, fpr=fpr, brain=brain)
         parser["cases::inputs"], parser["cases::masks"] = list(map(str, inputs)), list(map(str, masks))
         evaluator: ScanEvaluator = build(parser, "evaluator")
         return evaluator.run()

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.files import written_aside
+from pipeline.nifti import voxel_ml
+from pipeline.scoring import Prediction
 from pipeline.version import __version__
 
 RECORD = "case.json"
@@ -58,6 +60,26 @@ class Hashes:
 
 
 @dataclass(frozen=True)
+class BrainUsed:
+    """The brain mask that a case was scored with.
+
+    Attributes:
+        origin: "given", "stripped" (the foreground of a scan without skull), "head" (no brain: the whole head was
+            scored), or the name and version of the tool that made it.
+        ml: its volume, ml.
+    """
+
+    origin: str
+    ml: float
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> "BrainUsed":
+        """Return the mask's origin and volume of a prediction."""
+        ml = prediction.scores.mask.sum() * voxel_ml(prediction.source.affine)
+        return cls(prediction.brain_origin, round(float(ml), 1))
+
+
+@dataclass(frozen=True)
 class Record:
     """The content of case.json.
 
@@ -77,10 +99,15 @@ class Record:
         return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in files)
 
 
-def write_record(folder: Path, result: Result, hashes: Hashes) -> None:
+def write_record(folder: Path, result: Result, hashes: Hashes, brain: BrainUsed) -> None:
     """Write case.json, the last of a case's files, with the sizes of the others."""
     sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-    content = asdict(result) | {"hashes": asdict(hashes), "version": __version__, "files": sizes}
+    content = asdict(result) | {
+        "brain": asdict(brain),
+        "hashes": asdict(hashes),
+        "version": __version__,
+        "files": sizes,
+    }
     (folder / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

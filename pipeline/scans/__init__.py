@@ -1,5 +1,6 @@
 """Scans: found, named, checked and read, with their masks and labels."""
 
+from pipeline.scans.brain_extraction import AUTO, CACHE, NONE, BrainExtraction, BrainNotKept, mask_folder
 from pipeline.scans.cases import Case, find_cases
 from pipeline.scans.checks import check_scan, header_warnings, read_header
 from pipeline.scans.contents import (
@@ -13,9 +14,14 @@ from pipeline.scans.contents import (
 )
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
-from pipeline.scans.reading import ReadCase
+from pipeline.scans.reading import ReadCase, preprocess
 
 __all__ = [
+    "AUTO",
+    "CACHE",
+    "NONE",
+    "BrainExtraction",
+    "BrainNotKept",
     "Case",
     "Label",
     "ReadCase",
@@ -26,6 +32,8 @@ __all__ = [
     "find_cases",
     "fingerprint_of_cohort",
     "header_warnings",
+    "mask_folder",
+    "preprocess",
     "read_header",
     "read_label",
     "read_training_cohort",

@@ -40,6 +40,7 @@ class Series:
         described: the folder's path, with *** for the patient's name, id and birth date.
         localizer: whether it only serves to plan others.
         scattered: whether each slice is a series of its own in DICOM, and they were put together.
+        contrast_agent: whether its tags name a contrast agent.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Series:
     described: str
     localizer: bool
     scattered: bool
+    contrast_agent: bool = False
 
     def read(self, warn: Callable[[str], None] = logger.warning) -> nib.nifti1.Nifti1Image:
         """Return the volume (X, Y, Z): X along the rows of a slice, Y down its columns, Z from slice to slice.
@@ -140,7 +142,7 @@ def _series(group: Group) -> Series:
     number = re.fullmatch(r"[0-9]{1,9}", tags.series_number)
     name = f"series-{number[0]}_{digest}" if number else f"series_{digest}"
     described = without_patient(str(folder), (tags.patient for tags in slices.values()))
-    return Series(folder, files, name, described, group.localizer, group.scattered)
+    return Series(folder, files, name, described, group.localizer, group.scattered, tags.contrast_agent)
 
 
 def _along_normal(tags: Tags) -> float:

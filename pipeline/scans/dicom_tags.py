@@ -60,6 +60,7 @@ class Tags:
     orientation: str
     spacing: str
     size: str
+    contrast_agent: bool
     patient: Patient
 
 
@@ -80,6 +81,7 @@ def tags_of(file: Path) -> Tags:
         orientation=text_of(dataset, "ImageOrientationPatient"),
         spacing=text_of(dataset, "PixelSpacing"),
         size="\\".join(repr(text_of(dataset, keyword)) for keyword in ("Rows", "Columns")),
+        contrast_agent=text_of(dataset, "ContrastBolusAgent").lower() not in ("", "none", "no"),
         patient=Patient(
             names=(_bytes_of(dataset, "PatientName"), _bytes_of(dataset, "OtherPatientNames")),
             ids=(_bytes_of(dataset, "PatientID"), _bytes_of(dataset, "OtherPatientIDs")),

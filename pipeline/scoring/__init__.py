@@ -3,7 +3,7 @@
 from pipeline.scoring.calibrating import calibrate
 from pipeline.scoring.calibration import Calibration, load_calibration
 from pipeline.scoring.findings import CONNECTIVITY, Findings
-from pipeline.scoring.predictor import Prediction, Predictor, open_predictor
+from pipeline.scoring.predictor import Prediction, Predictor, brain_extraction_of, open_predictor
 from pipeline.scoring.scan_scorer import SliceScorer, axis_of_scan, score_scan
 from pipeline.scoring.scan_scores import MAPS, ScanScores
 from pipeline.scoring.score_bins import bin_of, edge_of
@@ -19,6 +19,7 @@ __all__ = [
     "SliceScorer",
     "axis_of_scan",
     "bin_of",
+    "brain_extraction_of",
     "calibrate",
     "edge_of",
     "load_calibration",

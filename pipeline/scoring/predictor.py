@@ -15,7 +15,7 @@ from monai.inferers import Inferer
 from pipeline.cohorts import Item
 from pipeline.errors import UsageError
 from pipeline.model import Model, Run, build
-from pipeline.scans import ReadCase, content_of
+from pipeline.scans import AUTO, BrainExtraction, ReadCase, content_of
 from pipeline.scoring.calibration import Calibration
 from pipeline.scoring.familiarity import Facts, facts_of
 from pipeline.scoring.findings import Findings, find_anomalies
@@ -36,6 +36,7 @@ class Prediction:
         facts: its properties for the familiarity check.
         findings: the parts that score higher than healthy scans, None without calibration.
         warnings: warnings about the scan, each a sentence.
+        brain_origin: where its brain mask comes from, see `BrainOrigin`.
     """
 
     source: nib.nifti1.Nifti1Image
@@ -43,6 +44,7 @@ class Prediction:
     facts: Facts
     findings: Findings | None
     warnings: tuple[str, ...]
+    brain_origin: str = ""
 
     @property
     def maps(self) -> dict[str, np.ndarray]:
@@ -118,11 +120,25 @@ class Predictor:
         known = [TRAINED_ON] if self.model.trained_on and content_of(source) in self.model.trained_on else []
         # A missing mask, say, is the cause of an unlikely size, so it is named first.
         warnings = (*known, *item["scan_warnings"], *scores.warnings, *unlike)
-        return Prediction(source, scores, facts, findings, warnings)
+        return Prediction(source, scores, facts, findings, warnings, item.get("brain_origin", ""))
+
+
+def brain_extraction_of(model: Model, brain: str = AUTO) -> BrainExtraction:
+    """Return how the brain is found in heads without a mask: AUTO does as the model's training did.
+
+    Raises:
+        UsageError: if a tool is named that is unknown or not installed.
+    """
+    chosen = model.settings["brain"] if brain == AUTO else brain
+    return BrainExtraction.of(chosen, model.modality, model.learned_heads, model.device)
 
 
 def open_predictor(
-    run: str | Path, device: str | torch.device | None = None, fpr: float | None = None, calibrated: bool = True
+    run: str | Path,
+    device: str | torch.device | None = None,
+    fpr: float | None = None,
+    calibrated: bool = True,
+    brain: str | None = None,
 ) -> Predictor:
     """Return the predictor of a run, as the run's own inference configuration describes it.
 
@@ -131,11 +147,12 @@ def open_predictor(
         device: where to compute; if None, the GPU if there is one.
         fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the configuration's own.
         calibrated: whether the run's calibration is used.
+        brain: how the brain is found in heads without a mask; if None, the configuration's own.
 
     Raises:
         UsageError: if the run or its calibration cannot be used.
     """
-    parser = Run.at(run).load_inference(device, fpr=fpr)
+    parser = Run.at(run).load_inference(device, fpr=fpr, brain=brain)
     if not calibrated:
         parser["calibration"] = None
     predictor: Predictor = build(parser, "predictor")

@@ -19,7 +19,7 @@ from pipeline.cohorts import Entry
 from pipeline.files import write_json, written_aside
 from pipeline.model import FIXED_AT_TRAINING
 from pipeline.scans import contents_of_images
-from pipeline.training.slice_bank import Slices
+from pipeline.training.slice_bank import SliceBank
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class TrainedOn:
     """
 
     def __init__(
-        self, file: str | Path, training: Slices, validation: Slices, modality: str, scans: Sequence[Entry]
+        self, file: str | Path, training: SliceBank, validation: SliceBank, modality: str, scans: Sequence[Entry]
     ) -> None:
         self.file = Path(file)
         self.splits = {"training": training, "validation": validation}
@@ -183,7 +183,8 @@ class TrainedOn:
         numbers = {name: {"scans": len(slices.stacks), "slices": len(slices)} for name, slices in self.splits.items()}
         values = self.splits["training"].value_range
         contents = sorted(set(contents_of_images(self.scans).values()))
-        write_json(self.file, {"modality": self.modality, **numbers, "value_range": values, "contents": contents})
+        facts = {"modality": self.modality, **numbers, "brain_masks": self.splits["training"].brain_masks}
+        write_json(self.file, {**facts, "value_range": values, "contents": contents})
 
 
 class BestModel:

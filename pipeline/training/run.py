@@ -8,7 +8,7 @@ from typing import Any
 
 from ignite.engine import Events
 
-from pipeline.cohorts import channels_of
+from pipeline.cohorts import UNKNOWN_MODALITY, Entry, channels_of, modality_of
 from pipeline.errors import UsageError
 from pipeline.files import write_json
 from pipeline.installation import program
@@ -71,8 +71,10 @@ def _train(
     # The cohort is read once: what is recorded is what is trained on.
     cohort = build(parser, "cohort")
     channels = channels_of(cohort["training"] + cohort["validation"])
-    text = with_settings(text, {"channels": channels})
-    parser["channels"], parser["cohort"] = channels, cohort
+    known = {"channels": channels, "modality": _modality(parser["modality"], cohort)}
+    text = with_settings(text, known)
+    for key, value in (known | {"cohort": cohort}).items():
+        parser[key] = value
     fingerprints = {split: fingerprint_of_cohort(entries) for split, entries in cohort.items()}
     _refuse_another(run, text, fingerprints, resume, data)
     if run.weights.exists() and run.calibration.exists():
@@ -100,6 +102,16 @@ def _train(
     build(parser, "calibration")()
     following = f"{program()} predict --model {run.root} --input SCANS --output DIR"
     logger.info("the model is in %s; next: %s", run.root, following)
+
+
+def _modality(setting: str, cohort: dict[str, list[Entry]]) -> str:
+    """Return the modality of a cohort: the setting, or if that says nothing, what the names of all scans tell."""
+    if setting != UNKNOWN_MODALITY:
+        return setting
+    modality = modality_of(entry for entries in cohort.values() for entry in entries)
+    if modality != UNKNOWN_MODALITY:
+        logger.info("modality: %s, by the names of the scans (--set modality=... if it is another)", modality)
+    return modality
 
 
 def _refuse_another(run: Run, text: str, fingerprints: dict[str, str], resume: bool, data: str | Path) -> None:

@@ -5,12 +5,15 @@ import inspect
 import logging
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -21,8 +24,19 @@ from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import sha256_of, written_aside
 from pipeline.processes import gather, share_of_process
 from pipeline.scan_warnings import log_warnings, preprocessing_warnings, short_names
-from pipeline.scans import as_nifti, check_scan, header_warnings, read_header
-from pipeline.training.kept_warnings import keep_warnings, kept_warnings
+from pipeline.scans import (
+    CACHE,
+    BrainExtraction,
+    BrainNotKept,
+    as_nifti,
+    check_scan,
+    header_warnings,
+    mask_folder,
+    preprocess,
+    read_header,
+)
+from pipeline.training.kept_facts import ScanFacts, keep_facts, kept_facts
+from transforms import HEAD
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +116,11 @@ class SliceBank(Slices):
         title: the name of the cohort in messages.
         workers: number of processes that preprocess; one for each processor when None.
         device: the device of the batches.
+        brain_extraction: how the brain is found in heads without a mask; None leaves heads whole.
+
+    Attributes:
+        brain_masks: number of scans by where their brain masks come from.
+        failed: the scans that cannot be used, each with its reason.
 
     Raises:
         UsageError: if no scan gives a slice, or if the disk is full.
@@ -115,18 +134,23 @@ class SliceBank(Slices):
         title: str = "cohort",
         workers: int | None = None,
         device: torch.device | str = "cpu",
+        brain_extraction: BrainExtraction | None = None,
     ) -> None:
         self.data = data
         self.transform = transform
+        self.brain_extraction = brain_extraction or BrainExtraction()
         self.failed: dict[str, str] = {}
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        fingerprint = fingerprint_of(transform)
+        tool = self.brain_extraction.tool
+        fingerprint = fingerprint_of(transform) + (tool.version if tool is not None else "")
         jobs = [(entry, folder / f"{_content_key(entry, fingerprint)}.npy") for entry in data]
         self._build(share_of_process([job for job in jobs if not job[1].exists()]), title, workers)
         self.failed = {name: reason for part in gather(self.failed) for name, reason in part.items()}
         names = short_names([entry.images[0] for entry in data])
-        log_warnings(logger, kept_warnings(dict(zip(names, [file for _, file in jobs], strict=True))))
+        facts = kept_facts(file for _, file in jobs)
+        log_warnings(logger, {name: known.warnings for name, known in zip(names, facts, strict=True) if known})
+        self.brain_masks = Counter(known.brain for known in facts if known)
         super().__init__([file for _, file in jobs if file.exists()], device)
         if data and not self.stacks:
             first = next(iter(self.failed.items()), None)
@@ -139,7 +163,30 @@ class SliceBank(Slices):
         """Preprocess the scans of `jobs`, and warn of those that cannot be used."""
         if not jobs:
             return
-        first, *arguments = [(entry, self.transform, file) for entry, file in jobs]
+        reasons = self._preprocess(jobs, title, workers)
+        heads = [job for job in jobs if reasons[job] == HEAD]
+        if heads:
+            # In this process, because a tool needs much memory and all processors.
+            for job in tqdm(heads, f"extracting brains ({title})", unit="scan", disable=None):
+                reasons[job] = _extract_brain(job[0], self.brain_extraction)
+            reasons |= self._preprocess([job for job in heads if reasons[job] is None], title, workers)
+        for (entry, _), reason in reasons.items():
+            if reason == HEAD:
+                reason = (
+                    f"its brain mask cannot be kept in {mask_folder()}; set {CACHE} to a folder that can be written"
+                )
+            if reason is not None:
+                name = entry.images[0]
+                self.failed[name] = reason
+                logger.warning("left out: %s: %s", name, reason)
+
+    def _preprocess(
+        self, jobs: Sequence[tuple[Entry, Path]], title: str, workers: int | None
+    ) -> dict[tuple[Entry, Path], str | None]:
+        """Preprocess scans into files, and return for each why there is none; HEAD if its brain must be found first."""
+        if not jobs:
+            return {}
+        first, *arguments = [(entry, self.transform, file, self.brain_extraction) for entry, file in jobs]
         reasons = [_write_slices(first)]
         _announce(jobs[0][1], len(jobs), title)
         progress = {"total": len(jobs), "initial": 1, "unit": "scan", "disable": None}
@@ -151,11 +198,7 @@ class SliceBank(Slices):
             # One thread for each process: more would compete for the processors.
             with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
                 reasons += tqdm(pool.map(_write_slices, arguments), **progress)
-        for (entry, _), reason in zip(jobs, reasons, strict=True):
-            if reason is not None:
-                name = entry.images[0]
-                self.failed[name] = reason
-                logger.warning("left out: %s: %s", name, reason)
+        return dict(zip(jobs, reasons, strict=True))
 
 
 def fingerprint_of(thing: Any) -> str:
@@ -187,21 +230,34 @@ def _content_key(entry: Entry, fingerprint: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path]) -> str | None:
-    """Preprocess one scan into its file; return the reason if this fails, else None."""
-    entry, transform, file = arguments
+def _extract_brain(entry: Entry, extraction: BrainExtraction) -> str | None:
+    """Find the brain of a head, so that its mask is kept; return the reason if this fails, else None."""
+    try:
+        with as_nifti(entry) as files:
+            extraction(nib.nifti1.load(files.images[0]))
+    except (ScanError, OSError) as error:
+        return reason_of(error)
+    return None
+
+
+def _write_slices(arguments: tuple[Entry, Callable[[Item], Item], Path, BrainExtraction]) -> str | None:
+    """Preprocess one scan into its file; return the reason if this fails, HEAD if its brain must be found first."""
+    entry, transform, file, extraction = arguments
     try:
         check_scan(entry)
         with as_nifti(entry) as files:
-            slices = transform(files.item())
+            slices, brain = preprocess(files, transform, replace(extraction, only_kept=True))
         stack = torch.cat([slices["image"], slices["mask"]], dim=1).numpy().astype(np.float16)
-        warnings = header_warnings(read_header(entry.images[0])) + preprocessing_warnings(slices["image"].meta)
+        header = header_warnings(read_header(entry.images[0]))
+        warnings = (*header, *preprocessing_warnings(slices["image"].meta), *brain.warnings)
+    except BrainNotKept:
+        return HEAD
     except (ScanError, ValueError, OSError, RuntimeError, EOFError) as error:
         return reason_of(error)
     if not len(stack):
         return "it gives no slice to learn from: all of them have annotations or too little brain"
     try:
-        keep_warnings(file, warnings)
+        keep_facts(file, ScanFacts(brain.origin, warnings))
         with written_aside(file) as partial:
             np.save(partial, stack)
     except OSError as error:

@@ -1,0 +1,106 @@
+"""Is a brain mask any good? What a mask of an adult's brain must be like, whoever made it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from pipeline.errors import ScanError
+
+ADULT_ML = (700.0, 2000.0)
+"""Smallest and largest brain of an adult, with its CSF, ml."""
+
+ABSURD_ML = (250.0, 3000.0)
+"""Volumes beyond which a mask is no human brain at all, ml."""
+
+LARGEST_SHARE = 0.95
+"""Smallest share of a mask that its largest connected part holds."""
+
+ABSURD_SHARE = 0.7
+"""Share of the largest part below which a mask is no brain at all."""
+
+BORDER_CM2 = 5.0
+"""Area on a side of the volume from which on the brain is cut there, cm2: the brain stem is smaller."""
+
+SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
+"""The sides of a volume in RAS order: low and high end of each axis."""
+
+LOOK = "look at its outline in the preview, and give a better mask if it is wrong (--mask)"
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What is measured of a brain mask.
+
+    Attributes:
+        ml: its volume, ml.
+        largest_share: share of it that its largest connected part holds.
+        cut: sides of the volume on which it lies.
+    """
+
+    ml: float
+    largest_share: float
+    cut: tuple[str, ...]
+
+    @classmethod
+    def of(cls, mask: np.ndarray, affine: np.ndarray) -> "MaskFacts":
+        """Measure a mask (X, Y, Z) with its affine in mm."""
+        sides = np.linalg.norm(affine[:3, :3], axis=0)
+        labels, number = ndimage.label(mask)
+        largest = np.bincount(labels.ravel())[1:].max() / mask.sum() if number else 0.0
+        orientation, cut = _orientation(affine), []
+        for axis in range(3):
+            area = np.prod(np.delete(sides, axis)) / 100
+            ras, direction = orientation[axis]
+            ends = (0, -1) if direction > 0 else (-1, 0)
+            for name, end in zip(SIDES[ras], ends, strict=True):
+                if np.take(mask, end, axis).sum() * area > BORDER_CM2:
+                    cut.append(name)
+        return cls(float(mask.sum() * sides.prod() / 1000), float(largest), tuple(cut))
+
+    def refuse_absurd(self, maker: str) -> None:
+        """Refuse a mask that is no brain.
+
+        Args:
+            maker: the tool that made it.
+
+        Raises:
+            ScanError: if it is empty, in pieces, or much too small or large.
+        """
+        wrong = ""
+        if self.ml == 0:
+            wrong = "no brain at all"
+        elif not ABSURD_ML[0] <= self.ml <= ABSURD_ML[1]:
+            wrong = f"a brain of {self.ml:.0f} ml"
+        elif self.largest_share < ABSURD_SHARE:
+            wrong = f"a brain in pieces, of which the largest holds {self.largest_share:.0%}"
+        if wrong:
+            raise ScanError(
+                f"{maker} found {wrong} in it: perhaps it is not the head of an adult, or another sequence than the "
+                "model's; look at the scan, and give a brain mask (--mask, or `mask` in a datalist)"
+            )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is unusual about it, each a sentence."""
+        texts = []
+        if not ADULT_ML[0] <= self.ml <= ADULT_ML[1]:
+            texts.append(
+                f"the brain mask holds {self.ml:.0f} ml, but the brain of an adult {ADULT_ML[0]:.0f} to "
+                f"{ADULT_ML[1]:.0f} ml: {LOOK}"
+            )
+        if self.largest_share < LARGEST_SHARE:
+            texts.append(f"the brain mask is in pieces, of which the largest holds {self.largest_share:.0%}: {LOOK}")
+        if self.cut:
+            texts.append(
+                f"the brain mask reaches the {' and '.join(self.cut)} end of the volume: the scan shows a part of the "
+                f"brain only, or the mask is wrong: {LOOK}"
+            )
+        return texts
+
+
+def _orientation(affine: np.ndarray) -> list[tuple[int, int]]:
+    """Return for each axis the RAS axis that it is nearest to, and its direction."""
+    from nibabel.orientations import io_orientation
+
+    return [(int(axis), int(direction)) for axis, direction in io_orientation(affine)]
