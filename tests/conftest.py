@@ -1,7 +1,7 @@
 """What several tests share: small phantom cohorts, and a model trained on one in seconds."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,14 @@ from pipeline.training.run import train
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 """Real scans beside the checkout; tests that need them skip where they are missing."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_masks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep brain masks in a folder of the tests, not of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CEVAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nilearn.datasets import load_mni152_template
+from scipy import ndimage
 
 from pipeline.cohorts import Entry
 
@@ -33,3 +35,18 @@ def write_datalist(file: Path, splits: Mapping[str, Sequence[Entry]]) -> Path:
     """Write splits as a datalist, and return its file."""
     file.write_text(json.dumps({split: [entry.item() for entry in entries] for split, entries in splits.items()}))
     return file
+
+
+def phantom_head() -> tuple[nib.nifti1.Nifti1Image, np.ndarray]:
+    """Return a T1-like head of 3 mm, and its brain (X, Y, Z): the MNI152 brain in fluid, dark bone and bright scalp."""
+    template = load_mni152_template(resolution=3)
+    voxels = np.pad(template.get_fdata(), 8)
+    affine = template.affine.copy()
+    affine[:3, 3] -= 8 * 3
+    brain = ndimage.binary_fill_holes(voxels > 0.1)
+    distance = ndimage.distance_transform_edt(~brain, sampling=3)  # mm
+    for end, start, level in ((17, 9, 0.95), (9, 4, 0.05), (4, 0, 0.15)):
+        voxels[(distance > start) & (distance <= end)] = level
+    noise = np.random.default_rng(0).normal(0, 0.02, voxels.shape)
+    head = 1000 * np.abs(ndimage.gaussian_filter(voxels, 0.5) + noise)
+    return nib.nifti1.Nifti1Image(head.astype(np.float32), affine), brain

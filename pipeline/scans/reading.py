@@ -54,7 +54,8 @@ def preprocess(
         ScanError: if no brain is found in the head.
     """
     item = preprocessing(files.item())
-    refuse_ct(item["scan"][0].numpy())
+    if "scan" in item:  # not if somebody's own preprocessing keeps none
+        refuse_ct(item["scan"][0].numpy())
     origin = item["image"].meta.get("mask_origin", "")
     if origin != HEAD or extraction is None:
         return item, BrainOrigin(origin)

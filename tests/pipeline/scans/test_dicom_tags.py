@@ -48,6 +48,7 @@ def test_every_tag_is_read(tmp_path: Path) -> None:
         orientation="1\\0\\0\\0\\1\\0",
         spacing="1.1\\.9",
         size=tags.size,
+        contrast_agent=False,
         patient=Patient(names, (PATIENT["0010|0020"].encode(), b"A\\B"), PATIENT["0010|0030"], ""),
     )
 

@@ -7,16 +7,20 @@ from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from helpers import ball, save_scan
+from helpers import ball, phantom_head, save_scan
 from monai.transforms import Compose
 
 from pipeline.cohorts import Entry
 from pipeline.errors import UsageError
 from pipeline.model.configuration import load_configuration, training_configuration
+from pipeline.scans import BrainExtraction
+from pipeline.scans.brain_tools import BrainTool
 from pipeline.training.slice_bank import BatchLoader, SliceBank, Slices
+from transforms import HEAD, STRIPPED
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_a_changed_scan_is_preprocessed_again(tmp_path: Path, transform: Compose
     first = SliceBank(entries, transform, tmp_path / "bank")
     save_scan(Path(entries[0].images[0]), ball(seed=99))
     second = SliceBank(entries, transform, tmp_path / "bank")
-    assert len(list((tmp_path / "bank").iterdir())) == 4
+    assert len(list((tmp_path / "bank").glob("*.npy"))) == 4
     assert not torch.equal(*(bank[[10]]["image"] for bank in (first, second)))
 
 
@@ -60,7 +64,7 @@ def test_another_preprocessing_has_files_of_its_own(tmp_path: Path, transform: C
     SliceBank(entries, transform, tmp_path / "bank")
     transform.transforms[0].transforms[-1].resample.field_of_view = 150
     SliceBank(entries, transform, tmp_path / "bank")
-    assert len(list((tmp_path / "bank").iterdir())) == 6
+    assert len(list((tmp_path / "bank").glob("*.npy"))) == 6
 
 
 def test_a_bad_scan_is_named_and_left_out(
@@ -110,7 +114,7 @@ def test_warnings_are_told_by_the_first_bank_and_by_every_later_one(
     assert said[0] == said[1]
     assert [line.partition(": the")[0] for line in said[0][:1]] == ["warning: 2 scans (head.nii.gz, other.nii.gz)"]
     assert any("wide.nii.gz: " in line and "outside the model's field of view" in line for line in said[0])
-    assert len(list((tmp_path / "bank").glob("*.npy"))) == len(list((tmp_path / "bank").glob("*.json"))) + 3
+    assert len(list((tmp_path / "bank").glob("*.npy"))) == len(list((tmp_path / "bank").glob("*.json")))
 
 
 def test_a_full_disk_is_named(
@@ -122,7 +126,7 @@ def test_a_full_disk_is_named(
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(UsageError, match=r"bank: the slices cannot be written there.*disk is full"):
         SliceBank(entries, transform, tmp_path / "bank")
-    assert not list((tmp_path / "bank").iterdir())
+    assert not list((tmp_path / "bank").glob("*.npy"))
 
 
 def test_disk_use_is_announced_after_the_first_scan(
@@ -183,3 +187,25 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 def test_without_shuffling_the_order_is_the_banks() -> None:
     assert list(chain(*numbers_of(BatchLoader(Numbers(5), 2)))) == [0, 1, 2, 3, 4]
+
+
+def test_the_brains_of_heads_are_extracted(tmp_path: Path, transform: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEVAE_CACHE", str(tmp_path / "cache"))
+    head, brain = phantom_head()
+    nib.save(head, tmp_path / "head.nii.gz")
+    nib.save(nib.nifti1.Nifti1Image(np.where(brain, head.get_fdata(), 0), head.affine), tmp_path / "brain.nii.gz")
+    noise = np.random.default_rng(0).uniform(1, 20, (40, 40, 40))
+    save_scan(tmp_path / "noise.nii.gz", noise)
+    entries = [Entry((str(tmp_path / f"{name}.nii.gz"),)) for name in ("head", "brain", "noise")]
+
+    def find(image: nib.nifti1.Nifti1Image, device: torch.device) -> np.ndarray:
+        return brain if image.shape == brain.shape else np.zeros(image.shape)
+
+    tool = BrainTool("tool", "numpy", "numpy", find)
+    bank = SliceBank(entries, transform, tmp_path / "bank", brain_extraction=BrainExtraction(tool))
+    assert bank.brain_masks == {tool.version: 1, STRIPPED: 1}
+    assert list(bank.failed) == [entries[2].images[0]]
+    assert "found no brain at all" in bank.failed[entries[2].images[0]]
+    whole = SliceBank(entries[:1], transform, tmp_path / "bank")
+    assert whole.brain_masks == {HEAD: 1}
+    assert len(whole) > len(bank.stacks[0])
