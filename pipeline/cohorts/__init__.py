@@ -4,6 +4,7 @@ from pipeline.cohorts.datalist import (
     Entry,
     Item,
     channels_of,
+    entries_of,
     files_of,
     read_datalist,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "Entry",
     "Item",
     "channels_of",
+    "entries_of",
     "files_of",
     "index_cohort",
     "make_phantom_cohort",
