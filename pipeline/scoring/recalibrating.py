@@ -182,10 +182,10 @@ def _warn_of_few(scans: int, provenance: Provenance) -> None:
 
 
 def _write(calibration: Calibration, model: Model, run: Run, output: Path) -> None:
-    """Write the new model aside: the files of the former one and the calibration; put it into its place when whole."""
+    """Write the new model aside, from the files of the former one and the calibration; move it when it is whole."""
     try:
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".partial-") as aside:
-            made = Run(Path(aside) / output.stem)
+            made = Run(Path(aside) / "model")
             for file in run.model_files():
                 if file != run.calibration:
                     copy = made.root / file.relative_to(run.root)
@@ -206,7 +206,7 @@ def _verdict(interval: tuple[float, float], fpr: float) -> str:
     """Return whether the former threshold holds for these scans, as far as they tell."""
     low, high = interval
     if low <= fpr <= high:
-        return "The former threshold may hold here too, because its interval includes what is asked for."
+        return "These scans do not tell whether the former threshold is wrong: its interval includes what is asked for."
     return (
         f"The former threshold marks too {'much' if low > fpr else 'little'} here, so use the new model for such scans."
     )

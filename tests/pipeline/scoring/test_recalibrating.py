@@ -20,7 +20,7 @@ from pipeline.evaluation import evaluate
 from pipeline.model import Run, load_model, open_model, pack
 from pipeline.prediction import predict
 from pipeline.scans import Case, read_training_cohort
-from pipeline.scoring import Calibration, load_calibration, open_predictor, recalibrate
+from pipeline.scoring import Calibration, Recalibration, load_calibration, open_predictor, recalibrate
 from pipeline.scoring.provenance import FalsePositives, Provenance
 
 SCANS = 4
@@ -134,7 +134,21 @@ def test_the_terminal_shows_both_rates_and_the_worst_scan(
     assert "asked for         0.3 %" in shown
     assert f"former threshold  {provenance.by_former.text} ({worst})" in shown
     assert f"new threshold     {provenance.by_new.text} ({worst}), by leave-one-out" in shown
-    assert "threshold marks too much here" in shown or "may hold here too" in shown
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [
+        ([0.02, 0.03, 0.04], "marks too much here"),  # 0.5 to 5.5 %
+        ([0.0001, 0.0002, 0.0003], "marks too little here"),
+        ([0.0, 0.0, 0.03], "do not tell whether the former threshold is wrong"),  # 0 to 5.3 %
+    ],
+)
+def test_the_interval_of_the_former_threshold_gives_the_verdict(shares: list[float], verdict: str) -> None:
+    found = FalsePositives.of(np.asarray(shares))
+    provenance = Provenance("2025-01-31", "1.2.3", "ab", 36, 0.003, found, found)
+    summary = Recalibration(Path("anew"), provenance, 3, "worst.nii", "worst.nii", {}).summary()
+    assert verdict in summary.splitlines()[-1]
 
 
 def test_folder_and_zip_predict_alike_and_so_does_a_zip_made_of_a_zip(
