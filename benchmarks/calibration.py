@@ -15,8 +15,8 @@ import pandas as pd
 
 from pipeline.cohorts import read_datalist
 from pipeline.scans import Case, read_label
-from pipeline.scoring import bin_of, open_predictor
-from pipeline.scoring.calibration import CALIBRATION_BITS, Calibration, count_scores
+from pipeline.scoring import Calibration, open_predictor
+from pipeline.scoring.calibration import count_scores, leave_one_out, shares_above
 
 
 def counts_of(run: Path, datalist: Path, splits: list[str]) -> list[np.ndarray]:
@@ -32,8 +32,7 @@ def counts_of(run: Path, datalist: Path, splits: list[str]) -> list[np.ndarray]:
 
 def realised(calibrating: list[np.ndarray], measured: list[np.ndarray], fpr: float) -> float:
     """Return the share of voxels that pass the threshold of `fpr`, averaged over the measured scans."""
-    threshold = int(bin_of(np.asarray([Calibration.of(calibrating, 0.0).threshold(fpr)]), CALIBRATION_BITS)[0])
-    return float(np.mean([count[threshold:].sum() / count.sum() for count in measured]))
+    return float(shares_above(Calibration.of(calibrating, 0.0).threshold(fpr), measured).mean())
 
 
 def coverage(counts: list[np.ndarray], fpr: float, partings: int = 200, seed: int = 0) -> dict[str, float]:
@@ -43,12 +42,12 @@ def coverage(counts: list[np.ndarray], fpr: float, partings: int = 200, seed: in
         order = random.permutation(len(counts))
         calibrating, measured = ([counts[i] for i in part] for part in (order[:half], order[half:]))
         ratios.append(realised(calibrating, measured, fpr) / fpr)
-    single = [realised(counts[:i] + counts[i + 1 :], [counts[i]], fpr) / fpr for i in range(len(counts))]
+    single = leave_one_out(counts, fpr) / fpr
     low, high = np.quantile(ratios, (0.05, 0.95))
     return {
         "scans": len(counts), "fpr": fpr, "mean": float(np.mean(ratios)), "sd": float(np.std(ratios)),
-        "q05": low, "q95": high, "lowest_scan": min(single), "median_scan": float(np.median(single)),
-        "highest_scan": max(single),
+        "q05": low, "q95": high, "lowest_scan": single.min(), "median_scan": float(np.median(single)),
+        "highest_scan": single.max(),
     }  # fmt: skip
 
 

@@ -130,6 +130,16 @@ def _predict(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _calibrate(options: argparse.Namespace) -> int:
+    from pipeline.scoring import recalibrate
+
+    device = _checked_device(options.device)
+    result = recalibrate(options.model, options.data, options.output, options.split, device)
+    print(result.summary())
+    print(f"the new model: {result.output}; next step: {program()} predict --model {result.output} ...")
+    return 1 if result.failed else 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from pipeline.evaluation import evaluate, summary_text
 
@@ -160,6 +170,7 @@ def _pack(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "predict": _predict,
+    "calibrate": _calibrate,
     "demo": _demo,
     "phantom": _phantom,
     "index": _index,

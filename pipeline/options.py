@@ -64,6 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--overwrite", action="store_true", help="recompute scans that already have results")
     _shared(predict, "--device")
 
+    calibrate = command("calibrate", "Fit the threshold of a model to your scanner, with healthy scans of it.")
+    _shared(calibrate, "--model", "--data")
+    calibrate.add_argument("--output", required=True, metavar="RUN", help="folder for the new model, or a .zip")
+    healthy = "split of the healthy scans, 20 or more (default training)"
+    calibrate.add_argument("--split", default="training", metavar="NAME", help=healthy)
+    _shared(calibrate, "--device")
+
     part("try it")
     demo = command("demo", "Make phantoms, train, predict and evaluate: all steps, in minutes.")
     demo.add_argument("--output", required=True, metavar="DIR", help="folder for all results")

@@ -4,6 +4,7 @@ from pipeline.cohorts.datalist import (
     Entry,
     Item,
     channels_of,
+    entries_of,
     files_of,
     read_datalist,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "Entry",
     "Item",
     "channels_of",
+    "entries_of",
     "files_of",
     "has_contrast_agent",
     "index_cohort",

@@ -80,6 +80,17 @@ def read_datalist(datalist: str | Path, must_exist: bool = True) -> dict[str, li
     return splits
 
 
+def entries_of(splits: Mapping[str, list[Entry]], split: str, datalist: str | Path) -> list[Entry]:
+    """Return the entries of a split of a datalist.
+
+    Raises:
+        UsageError: if the datalist has no such split.
+    """
+    if split not in splits:
+        raise UsageError(f"{datalist}: it has no split `{split}`; its splits are {', '.join(splits) or 'none'}")
+    return splits[split]
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark, or in cp1252.
 

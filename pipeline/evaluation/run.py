@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline.cohorts import Entry, read_datalist
+from pipeline.cohorts import Entry, entries_of, read_datalist
 from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation.baselines import BASELINES, Baselines
 from pipeline.evaluation.froc import FROC_SCORES, HEALTHY_SHARES, lesion_metrics
@@ -35,7 +35,7 @@ from pipeline.scans import (
     Case,
     fingerprint_of_cohort,
     read_label,
-    refuse_training_scans_in,
+    refuse_shared_scans,
     scans_with,
     without_copies,
 )
@@ -71,12 +71,11 @@ def evaluate(
     """
     data, output = str(data), str(output)  # the MONAI bundle gives a number for 2024
     splits = read_datalist(data)
-    if split not in splits:
-        raise UsageError(f"{data}: it has no split `{split}`; its splits are {', '.join(splits)}")
+    listed = entries_of(splits, split, data)
     if split != "training":
-        refuse_training_scans_in(split, splits, data)
-    entries = without_copies(split, [entry for entry in splits[split] if entry.label is not None])
-    unlabelled = [_name(entry) for entry in splits[split] if entry.label is None]
+        refuse_shared_scans("training", split, splits, data)
+    entries = without_copies(split, [entry for entry in listed if entry.label is not None])
+    unlabelled = [_name(entry) for entry in listed if entry.label is None]
     if not entries:
         raise UsageError(f"{data}: no scan of `{split}` has a `label` to compare with")
     if unlabelled:
@@ -125,7 +124,7 @@ def evaluate(
         cohort=Path(data).absolute().parent.name,
         split=split,
         model=trained.fingerprint,
-        data=fingerprint_of_cohort(splits[split]),
+        data=fingerprint_of_cohort(listed),
         cases=len(rows),
         without_label=unlabelled,
         failed=failed,

@@ -54,7 +54,8 @@ def model_card(run: Path, metadata: dict[str, Any], evaluations: Sequence[Evalua
     parts = [
         "## Data\n",
         f"- Target: anomalies of the brain\n- Modality: {cohort.get('modality', 'MR')}, "
-        f"{settings['channels']} channel(s)\n- Scans: {', '.join(scans) or 'not recorded'}, taken as healthy\n",
+        f"{settings['channels']} channel(s)\n- Scans: {', '.join(scans) or 'not recorded'}, taken as healthy\n"
+        f"- Calibration: {Run(run).calibration_note() or 'none'}\n",
         "## Training configuration\n",
         _table(["setting", "value"], [[f"`{key}`", str(settings[key])] for key in CARD_SETTINGS if key in settings]),
         "### Input\n",

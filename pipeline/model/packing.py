@@ -75,9 +75,7 @@ def pack(run: str | Path, output: str | Path, evaluations: Sequence[str | Path] 
 
 def _content(run: Path, evaluations: Sequence[EvaluationSummary]) -> dict[str, bytes]:
     """Return all files of the zip but the sums."""
-    named = ["LICENSE", "models/model.pt", "models/model.json", "models/calibration.json", "models/trained_on.json"]
-    files = [*sorted((run / "configs").glob("*")), *(run / name for name in named)]
-    content = {file.relative_to(run).as_posix(): file.read_bytes() for file in files if file.is_file()}
+    content = {file.relative_to(run).as_posix(): file.read_bytes() for file in Run(run).model_files()}
     metadata = _metadata(run, evaluations)
     content["configs/metadata.json"] = (json.dumps(metadata, indent=4) + "\n").encode()
     content["docs/README.md"] = model_card(run, metadata, evaluations).encode()

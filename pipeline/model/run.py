@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import UsageError
+from pipeline.files import to_printable
 from pipeline.model.configuration import BUNDLE, load_configuration, settings_of
 from pipeline.model.plain_values import is_former, on_installed_blocks
 from pipeline.model.settings import FORMER_SETTINGS
@@ -108,6 +109,25 @@ class Run:
         if self.left_out.is_file():
             failures = json.loads(self.left_out.read_text(encoding="utf-8"))
         return failures
+
+    def calibration_note(self) -> str:
+        """Return what its calibration says of itself on one line, empty if there is none.
+
+        Raises:
+            UsageError: if the file is damaged.
+        """
+        if not self.calibration.is_file():
+            return ""
+        try:
+            return to_printable(json.loads(self.calibration.read_text(encoding="utf-8"))["note"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{self.calibration}: not a calibration; copy the model again") from error
+
+    def model_files(self) -> list[Path]:
+        """Return the files of the model: all that prediction, packing and export need."""
+        model = (self.weights, self.weight_settings, self.calibration, self.trained_on)
+        files = [*sorted((self.root / "configs").glob("*")), self.root / "docs" / "README.md", self.root / "LICENSE"]
+        return [file for file in (*files, *model) if file.is_file()]
 
     def load_inference(self, device: str | torch.device | None = None, **values: Any) -> Any:
         """Return MONAI's `ConfigParser` of its inference configuration, with other values for some keys.

@@ -8,7 +8,7 @@ from pipeline.scans.contents import (
     contents_of_images,
     fingerprint_of_cohort,
     read_training_cohort,
-    refuse_training_scans_in,
+    refuse_shared_scans,
     scans_with,
     without_copies,
 )
@@ -37,7 +37,7 @@ __all__ = [
     "read_header",
     "read_label",
     "read_training_cohort",
-    "refuse_training_scans_in",
+    "refuse_shared_scans",
     "scans_with",
     "without_copies",
 ]

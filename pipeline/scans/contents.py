@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 NAMED = 3
 """Number of scans that a message names."""
 
+LEARNED = "scores of scans that were learned are too low for any result"
+"""Why no scan may be in `training` and in another split."""
+
 
 def content_of(image: nib.nifti1.Nifti1Image) -> str:
     """Return the SHA-256 of an image's voxels in float32, their axes in the order right, anterior, superior."""
@@ -98,23 +101,26 @@ def without_copies(split: str, entries: Sequence[Entry]) -> list[Entry]:
     return list(kept.values())
 
 
-def refuse_training_scans_in(other: str, splits: Mapping[str, Sequence[Entry]], datalist: str | Path) -> None:
-    """Refuse a datalist with a scan in `training` and in another split as well.
+def refuse_shared_scans(
+    split: str, other: str, splits: Mapping[str, Sequence[Entry]], datalist: str | Path, reason: str = LEARNED
+) -> None:
+    """Refuse a datalist with a scan in two splits.
 
     Args:
-        other: name of the other split, which need not be there.
+        split, other: names of the splits, which need not be there.
         splits: the splits of the datalist.
         datalist: its file, for the message.
+        reason: why no scan may be in both.
 
     Raises:
         UsageError: if a scan is in both, whatever its name.
     """
-    shared = _shared(splits.get("training", []), splits.get(other, []))
+    shared = _shared(splits.get(split, []), splits.get(other, []))
     if shared:
         scans = "1 scan is" if len(shared) == 1 else f"{len(shared)} scans are"
         raise UsageError(
-            f"{datalist}: {scans} in `training` and in `{other}`: {_named(shared)}; scores of scans that were learned "
-            "are too low for any result, so take each out of one of the two"
+            f"{datalist}: {scans} in `{split}` and in `{other}`: {_named(shared)}; {reason}, so take each out of one "
+            "of the two"
         )
 
 
@@ -145,7 +151,7 @@ def read_training_cohort(datalist: str | Path, seed: int = 0) -> dict[str, list[
     if not splits.get("training"):
         raise UsageError(f"{datalist}: it has no scans under `training`; its splits are {', '.join(splits) or 'none'}")
     for held_out in ("validation", "test"):
-        refuse_training_scans_in(held_out, splits, datalist)
+        refuse_shared_scans("training", held_out, splits, datalist)
     cohort = {name: without_copies(name, splits.get(name, [])) for name in ("training", "validation")}
     training, validation = cohort["training"], cohort["validation"]
     if not validation and len(training) > 1:

@@ -4,6 +4,7 @@ from pipeline.scoring.calibrating import calibrate
 from pipeline.scoring.calibration import Calibration, load_calibration
 from pipeline.scoring.findings import CONNECTIVITY, Findings
 from pipeline.scoring.predictor import Prediction, Predictor, brain_extraction_of, open_predictor
+from pipeline.scoring.recalibrating import Recalibration, recalibrate
 from pipeline.scoring.scan_scorer import SliceScorer, axis_of_scan, score_scan
 from pipeline.scoring.scan_scores import MAPS, ScanScores
 from pipeline.scoring.score_bins import bin_of, edge_of
@@ -15,6 +16,7 @@ __all__ = [
     "Findings",
     "Prediction",
     "Predictor",
+    "Recalibration",
     "ScanScores",
     "SliceScorer",
     "axis_of_scan",
@@ -24,5 +26,6 @@ __all__ = [
     "edge_of",
     "load_calibration",
     "open_predictor",
+    "recalibrate",
     "score_scan",
 ]

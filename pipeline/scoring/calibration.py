@@ -18,6 +18,7 @@ from pipeline.errors import UsageError, reason_of
 from pipeline.files import sha256_of, write_json
 from pipeline.model import CALIBRATED_SETTINGS, FORMER_SETTINGS, Model, Run
 from pipeline.scoring.familiarity import Facts, Familiarity
+from pipeline.scoring.provenance import Provenance
 from pipeline.scoring.score_bins import bin_of, edge_of
 
 CALIBRATION_BITS = 16
@@ -39,6 +40,7 @@ class Calibration:
         brain_ml: mean brain volume of the scans, ml.
         familiarity: limits for the check whether a scan resembles these and some training scans.
         fingerprint: SHA-256 of the file that it was read from.
+        provenance: where it comes from if it replaced another one; None if it is that of the training.
     """
 
     bins: np.ndarray
@@ -48,6 +50,7 @@ class Calibration:
     brain_ml: float
     familiarity: Familiarity = field(default_factory=Familiarity)
     fingerprint: str = ""
+    provenance: Provenance | None = None
 
     @classmethod
     def of(cls, counts: Sequence[np.ndarray], brain_ml: float, facts: Sequence[Facts] = ()) -> "Calibration":
@@ -86,11 +89,14 @@ class Calibration:
 
     def save(self, file: Path, model: Model) -> None:
         """Write it to a JSON file, with the model and the settings that it belongs to."""
+        note = f"{self.scans} healthy scans: the precision depends on their number, not on the number of voxels"
+        if self.provenance is not None:
+            note += f". {self.provenance.note(self.scans)}"
         content = {
             "format": CALIBRATION_FORMAT,
             "model": model.fingerprint,
             "settings": {key: model.settings[key] for key in CALIBRATED_SETTINGS},
-            "note": f"{self.scans} healthy scans: the precision depends on their number, not on the number of voxels",
+            "note": note,
             **asdict(self),
             "bins": self.bins.tolist(),
             "shares": [float(f"{share:.6g}") for share in self.shares],
@@ -101,6 +107,31 @@ class Calibration:
 def count_scores(scores: np.ndarray) -> np.ndarray:
     """Return the number of scores in each bin, (2 ** CALIBRATION_BITS,), given the scores (n,) of one scan's brain."""
     return np.bincount(bin_of(scores, CALIBRATION_BITS), minlength=1 << CALIBRATION_BITS)
+
+
+def shares_above(threshold: float, counts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the share of each scan's voxels that score `threshold` or more, (n,), given the `count_scores` of each.
+
+    Args:
+        threshold: as `Calibration.threshold` returns it: the lowest score of a bin.
+        counts: the scores of each scan's brain.
+    """
+    first = int(bin_of(np.asarray([threshold]), CALIBRATION_BITS)[0])
+    return np.asarray([count[first:].sum() / count.sum() for count in counts])
+
+
+def leave_one_out(counts: Sequence[np.ndarray], fpr: float) -> np.ndarray:
+    """Return the share of each scan's voxels that pass the threshold of the others, (n,).
+
+    Args:
+        counts: the `count_scores` of each scan's brain, two scans at least.
+        fpr: the share that the threshold is asked for.
+    """
+    shares = []
+    for i, own in enumerate(counts):
+        others = Calibration.of([*counts[:i], *counts[i + 1 :]], brain_ml=0.0)
+        shares.append(shares_above(others.threshold(fpr), [own])[0])
+    return np.asarray(shares)
 
 
 def load_calibration(run: str | Path, model: Model) -> Calibration | None:
@@ -125,6 +156,7 @@ def load_calibration(run: str | Path, model: Model) -> Calibration | None:
             float(content["brain_ml"]),
             Familiarity(**content["familiarity"]),
             sha256_of(file),
+            None if (provenance := content.get("provenance")) is None else Provenance.read(provenance),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{file}: not a calibration ({reason_of(error)}); copy the model again") from error

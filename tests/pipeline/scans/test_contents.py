@@ -20,7 +20,7 @@ from pipeline.scans.contents import (
     contents_of,
     fingerprint_of_cohort,
     read_training_cohort,
-    refuse_training_scans_in,
+    refuse_shared_scans,
     without_copies,
 )
 
@@ -82,7 +82,7 @@ def test_a_training_scan_in_another_split_is_refused_by_name_whatever_its_name(t
             read_training_cohort(file)
         assert copy.name in str(caught.value)
         with pytest.raises(UsageError, match=r"first\.nii\.gz"):
-            refuse_training_scans_in(split, read_datalist(file), file)
+            refuse_shared_scans("training", split, read_datalist(file), file)
 
 
 def test_one_shared_channel_is_enough(tmp_path: Path) -> None:
