@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from nibabel.orientations import io_orientation
 from scipy import ndimage
 
 from pipeline.errors import ScanError
@@ -24,6 +25,12 @@ BORDER_CM2 = 5.0
 
 SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 """The sides of a volume in RAS order: low and high end of each axis."""
+
+EDGE_MM = 5.0
+"""Depth within which grey levels on both sides of a mask's edge are compared, mm."""
+
+EDGE_VOXEL_MM = 3.0
+"""Voxels are left out until they are this far apart, mm: the edge's contrast needs no finer ones."""
 
 LOOK = "look at its outline in the preview, and give a better mask if it is wrong (--mask)"
 
@@ -99,8 +106,27 @@ class MaskFacts:
         return texts
 
 
+def edge_contrast(voxels: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> float:
+    """Return how much brighter a scan is inside the edge of its brain mask than outside, in standard deviations.
+
+    The mask of another scan on the same grid has nearly none: its edge runs through brain, skull and air.
+
+    Args:
+        voxels: the scan (X, Y, Z).
+        mask: its brain mask (X, Y, Z), boolean.
+        affine: of both, mm.
+    """
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    steps = np.maximum(EDGE_VOXEL_MM // sides, 1).astype(int)
+    coarse = tuple(slice(None, None, int(step)) for step in steps)
+    values, inside = voxels[coarse].astype(np.float32), mask[coarse]
+    spread = values[inside].std() if inside.any() else 0.0
+    if spread == 0 or inside.all():
+        return 0.0
+    near = [ndimage.distance_transform_edt(part, sampling=sides * steps) <= EDGE_MM for part in (inside, ~inside)]
+    return float((values[inside & near[0]].mean() - values[~inside & near[1]].mean()) / spread)
+
+
 def _orientation(affine: np.ndarray) -> list[tuple[int, int]]:
     """Return for each axis the RAS axis that it is nearest to, and its direction."""
-    from nibabel.orientations import io_orientation
-
     return [(int(axis), int(direction)) for axis, direction in io_orientation(affine)]

@@ -18,6 +18,7 @@ from nibabel.orientations import io_orientation
 from scipy.stats import t
 
 from pipeline.cohorts import Item
+from pipeline.scans import edge_contrast
 from pipeline.scoring.scan_scores import ScanScores
 from transforms import SLICE_AXES, volume_to_slices
 
@@ -38,6 +39,7 @@ LIMITS = {
     "width_mm": ("width of the brain mask {} mm", 0, 0.2),
     "height_mm": ("height of the brain mask {} mm", 0, 0.2),
     "slice_spacing_mm": ("distance between slices {} mm", 2, 0.4),
+    "edge_contrast": ("brightness across the edge of the brain mask {} standard deviations", 2, 0.2),
     "residual": ("typical reconstruction error {} standard deviations", 2, 0.2),
 }
 """Words for each fact beyond its limits, its decimals, and the smallest margin of the limits as a share of the mean."""
@@ -50,6 +52,7 @@ class Facts:
     Attributes:
         width_mm, length_mm, height_mm: sides of the brain mask's bounding box.
         slice_spacing_mm: distance from slice to slice.
+        edge_contrast: how much brighter the scan is inside its mask's edge than outside, standard deviations.
         residual: median of `rec` in the brain, which a lesion hardly moves, standard deviations.
         intensities: the quantiles of each channel inside the brain.
     """
@@ -58,6 +61,7 @@ class Facts:
     length_mm: float
     height_mm: float
     slice_spacing_mm: float
+    edge_contrast: float
     residual: float
     intensities: list[list[float]]
 
@@ -82,6 +86,7 @@ def facts_of(item: Item, scores: ScanScores, settings: Mapping[str, Any]) -> Fac
         length_mm=sides[1],
         height_mm=sides[2],
         slice_spacing_mm=float(spacing[list(ras).index(SLICE_AXES[axis])]),
+        edge_contrast=edge_contrast(item["scan"][0].numpy(), scores.mask, affine),
         residual=float(np.median(scores.maps["rec"][scores.mask])),
         intensities=[np.quantile(channel[inside].numpy(), QUANTILES).tolist() for channel in channels],
     )
@@ -126,13 +131,16 @@ class Familiarity:
             return []
         differences = []
         for name, (words, decimals, _) in LIMITS.items():
+            if name not in self.limits:  # a former version made the calibration
+                continue
             low, high = self.limits[name]
             low = -np.inf if name == "residual" else low  # a small error is no reason to warn
             value = getattr(facts, name)
             if not low <= value <= high:
-                limits = [low, high] if low >= 0 else [high]
+                two_sided = bool(np.isfinite(low))
+                limits = [low, high] if two_sided else [high]
                 shown, *bounds = _with_same_decimals(decimals, value, *limits)
-                differences.append(f"{words.format(shown)} (limit{'s' * (low >= 0)} {' to '.join(bounds)})")
+                differences.append(f"{words.format(shown)} (limit{'s' * two_sided} {' to '.join(bounds)})")
         distance = _distance(np.asarray(facts.intensities), np.asarray(self.intensities))
         if distance > self.distance:
             shown, limit = _with_same_decimals(2, distance, self.distance)
@@ -141,7 +149,7 @@ class Familiarity:
             return []
         return [
             f"this scan differs from the {self.scans} healthy reference scans: {'; '.join(differences)}. Check the "
-            "sequence, orientation and skull stripping; otherwise the maps may be meaningless"
+            "sequence, orientation and brain mask; otherwise the maps may be meaningless"
         ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ScanError
-from pipeline.scans.brain_checks import MaskFacts
+from pipeline.scans.brain_checks import MaskFacts, edge_contrast
 
 SHAPE = (60, 60, 60)
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -59,3 +59,16 @@ def test_a_brain_that_the_volume_cuts_off_is_warned_of_by_its_side(flips: tuple[
     facts = MaskFacts.of(mask, affine)
     assert facts.cut == ("bottom",)
     assert "the bottom end of the volume" in facts.warnings[-1]
+
+
+@pytest.mark.parametrize("spacing", [1.0, 3.0])
+def test_the_contrast_at_the_edge_is_that_of_inside_and_outside(spacing: float) -> None:
+    shape = (round(60 / spacing),) * 3
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(n // 4, 3 * n // 4) for n in shape)] = True
+    noise = np.random.default_rng(0).normal(0, 1, shape)
+    voxels = np.where(mask, 10, 7) + noise
+    assert edge_contrast(voxels, mask, affine) == pytest.approx(3, abs=0.3)
+    assert edge_contrast(voxels, np.roll(mask, shape[0] // 4, 0), affine) < 1.5
+    assert edge_contrast(np.ones(shape), mask, affine) == 0

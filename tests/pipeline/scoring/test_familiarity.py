@@ -1,5 +1,6 @@
 """Familiarity: scans like the healthy ones pass; a warning names the differences of the others."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ def facts(random: np.random.Generator, **changes: Any) -> Facts:
         "width_mm": random.normal(140, 6),
         "height_mm": random.normal(130, 6),
         "slice_spacing_mm": 2.0,
+        "edge_contrast": random.normal(0.9, 0.1),
         "residual": random.normal(0.35, 0.03),
         "intensities": [(np.linspace(-1.5, 1.5, 25) + random.normal(0, 0.03, 25)).tolist()],
     }
@@ -42,6 +44,7 @@ def test_a_scan_like_the_healthy_ones_passes(seed: int, scans: int) -> None:
         ({"width_mm": 70.0}, "width of the brain mask 70 mm"),
         ({"height_mm": 40.0}, "height of the brain mask 40 mm"),
         ({"slice_spacing_mm": 6.0}, "distance between slices 6.00 mm"),
+        ({"edge_contrast": 0.1}, "brightness across the edge of the brain mask 0.10 standard deviations (limits "),
         ({"residual": 0.9}, "typical reconstruction error 0.90"),
         ({"intensities": [(-(np.linspace(-1.5, 1.5, 25) ** 3)).tolist()]}, "grey-level distribution (distance "),
     ],
@@ -50,6 +53,12 @@ def test_what_is_unlike_is_named(change: dict[str, Any], words: str) -> None:
     (warning,) = familiarity(20).warnings_of(facts(np.random.default_rng(1), **change))
     assert words in warning
     assert "differs from the 20 healthy reference scans" in warning
+
+
+def test_limits_of_a_former_version_are_used_as_far_as_they_go() -> None:
+    known = familiarity(20)
+    former = replace(known, limits={name: limit for name, limit in known.limits.items() if name != "edge_contrast"})
+    assert former.warnings_of(facts(np.random.default_rng(1), edge_contrast=0.1)) == []
 
 
 def test_a_value_and_its_limit_have_the_same_digits_and_never_look_equal() -> None:
