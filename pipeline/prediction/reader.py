@@ -12,9 +12,10 @@ from pipeline.cohorts import Item
 from pipeline.errors import ScanError, reason_of
 from pipeline.files import sha256_of
 from pipeline.prediction.earlier import MadeWith
+from pipeline.prediction.outline import write_outline
 from pipeline.prediction.results import Hashes, Result, read_record
 from pipeline.processes import share_of_process
-from pipeline.scans import Case
+from pipeline.scans import BrainMaskError, Case
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +72,20 @@ class CaseReader:
                 hashes = self._hashes(case)
                 done = self._done(case, hashes)
                 reading = done or Reading(case, started, hashes, self.dataset[index])
+            except BrainMaskError as error:
+                reading = _failure(case, started, self._with_outline(case, error))
             except Exception as error:  # any problem of one scan must not stop the others
                 reading = _failure(case, started, error)
             yield reading
+
+    def _with_outline(self, case: Case, error: BrainMaskError) -> ScanError:
+        """Draw the outline of a refused mask beside the folders of the cases, and return the error that names it."""
+        picture = self.output / f"{case.name}_brain.png"
+        try:
+            write_outline(picture, error.scan, error.mask)
+        except OSError:  # a picture that cannot be written changes nothing about the scan
+            return error
+        return ScanError(f"{error}; its outline is drawn in {picture.name}")
 
     def _hashes(self, case: Case) -> Hashes:
         images = case.series.files if case.series is not None else case.entry.images

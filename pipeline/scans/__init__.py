@@ -1,6 +1,6 @@
 """Scans: found, named, checked and read, with their masks and labels."""
 
-from pipeline.scans.brain_checks import edge_contrast
+from pipeline.scans.brain_checks import BrainMaskError, edge_contrast
 from pipeline.scans.brain_extraction import AUTO, CACHE, NONE, BrainExtraction, BrainNotKept, mask_folder
 from pipeline.scans.cases import Case, find_cases
 from pipeline.scans.checks import check_scan, header_warnings, read_header
@@ -22,6 +22,7 @@ __all__ = [
     "CACHE",
     "NONE",
     "BrainExtraction",
+    "BrainMaskError",
     "BrainNotKept",
     "Case",
     "Label",

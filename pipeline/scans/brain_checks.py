@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation
 from scipy import ndimage
@@ -35,6 +36,21 @@ EDGE_VOXEL_MM = 3.0
 LOOK = "look at its outline in the preview, and give a better mask if it is wrong (--mask)"
 
 
+class BrainMaskError(ScanError):
+    """The mask that a tool made is no brain.
+
+    Args:
+        message: what is wrong, and what to do.
+        scan: the scan.
+        mask: the mask (X, Y, Z), boolean.
+    """
+
+    def __init__(self, message: str, scan: nib.nifti1.Nifti1Image, mask: np.ndarray) -> None:
+        super().__init__(message)
+        self.scan = scan
+        self.mask = mask
+
+
 @dataclass(frozen=True)
 class MaskFacts:
     """What is measured of a brain mask.
@@ -65,27 +81,16 @@ class MaskFacts:
                     cut.append(name)
         return cls(float(mask.sum() * sides.prod() / 1000), float(largest), tuple(cut))
 
-    def refuse_absurd(self, maker: str) -> None:
-        """Refuse a mask that is no brain.
-
-        Args:
-            maker: the tool that made it.
-
-        Raises:
-            ScanError: if it is empty, in pieces, or much too small or large.
-        """
-        wrong = ""
+    @property
+    def absurd(self) -> str:
+        """What shows that it is no brain: it is empty, in pieces, or much too small or large. Empty if nothing does."""
         if self.ml == 0:
-            wrong = "no brain at all"
-        elif not ABSURD_ML[0] <= self.ml <= ABSURD_ML[1]:
-            wrong = f"a brain of {self.ml:.0f} ml"
-        elif self.largest_share < ABSURD_SHARE:
-            wrong = f"a brain in pieces, of which the largest holds {self.largest_share:.0%}"
-        if wrong:
-            raise ScanError(
-                f"{maker} found {wrong} in it: perhaps it is not the head of an adult, or another sequence than the "
-                "model's; look at the scan, and give a brain mask (--mask, or `mask` in a datalist)"
-            )
+            return "no brain at all"
+        if not ABSURD_ML[0] <= self.ml <= ABSURD_ML[1]:
+            return f"a brain of {self.ml:.0f} ml"
+        if self.largest_share < ABSURD_SHARE:
+            return f"a brain in pieces, of which the largest holds {self.largest_share:.0%}"
+        return ""
 
     @property
     def warnings(self) -> list[str]:
@@ -104,6 +109,26 @@ class MaskFacts:
                 f"brain only, or the mask is wrong: {LOOK}"
             )
         return texts
+
+
+def refuse_absurd(scan: nib.nifti1.Nifti1Image, mask: np.ndarray, maker: str) -> None:
+    """Refuse a mask that is no brain.
+
+    Args:
+        scan: the scan (X, Y, Z).
+        mask: its mask (X, Y, Z), boolean.
+        maker: the tool that made it.
+
+    Raises:
+        BrainMaskError: if it is empty, in pieces, or much too small or large.
+    """
+    wrong = MaskFacts.of(mask, scan.affine).absurd
+    if wrong:
+        message = (
+            f"{maker} found {wrong} in it: perhaps it is no head of an adult, or another sequence than the model's; "
+            "look at the scan, and give a brain mask (--mask, or `mask` in a datalist)"
+        )
+        raise BrainMaskError(message, scan, mask)
 
 
 def edge_contrast(voxels: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from pipeline.cohorts import UNKNOWN_MODALITY, is_t1
 from pipeline.errors import ScanError, UsageError, reason_of
 from pipeline.files import written_aside
 from pipeline.nifti import on_grid_of, write
-from pipeline.scans.brain_checks import MaskFacts
+from pipeline.scans.brain_checks import refuse_absurd
 from pipeline.scans.brain_tools import TOOLS, BrainTool
 from pipeline.scans.contents import content_of
 
@@ -116,7 +116,7 @@ class BrainExtraction:
                 logger.debug("%s", self.tool.version, exc_info=error)
                 reason = f"{self.tool.version} found no brain in it ({reason_of(error)[:100]})"
                 raise ScanError(f"{reason}; give a brain mask (--mask, or `mask` in a datalist)") from error
-        MaskFacts.of(mask, scan.affine).refuse_absurd(self.tool.version)
+        refuse_absurd(scan, mask, self.tool.version)
         file = self._file(scan)
         image = on_grid_of(scan, mask.astype(np.uint8))
         try:

@@ -17,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from scipy import ndimage
 
 from pipeline.installation import install_command_of
 
@@ -82,8 +83,14 @@ def _hd_bet(head: nib.nifti1.Nifti1Image, device: torch.device) -> np.ndarray:
     spacing = head.header.get_zooms()[:3][::-1]
     place = "cpu" if device.type == "cpu" else device.index or 0
     voxels = np.asanyarray(head.dataobj).astype(np.float32).transpose()
-    _, mask = hd_bet(voxels, spacing, mode="fast", device=place, do_tta=False, postprocess=True)
-    return np.asarray(mask).transpose()
+    _, mask = hd_bet(voxels, spacing, mode="fast", device=place, do_tta=False)
+    return _largest_part(np.asarray(mask).transpose() > 0)
+
+
+def _largest_part(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected part of a mask; HD-BET's own search for it takes minutes if there are many."""
+    labels, number = ndimage.label(mask)
+    return mask if number < 2 else labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
 
 
 TOOLS = {

@@ -1,10 +1,10 @@
 """Tests of what a brain mask must be like."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.errors import ScanError
-from pipeline.scans.brain_checks import MaskFacts, edge_contrast
+from pipeline.scans.brain_checks import BrainMaskError, MaskFacts, edge_contrast, refuse_absurd
 
 SHAPE = (60, 60, 60)
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -21,14 +21,14 @@ def test_an_adults_brain_is_as_it_should_be() -> None:
     assert facts.ml == pytest.approx(4 / 3 * np.pi * 6.8**3, rel=0.02)
     assert facts.largest_share == 1
     assert facts.warnings == []
-    facts.refuse_absurd("tool 1")
+    assert facts.absurd == ""
 
 
 @pytest.mark.parametrize(("radius_mm", "ml"), [(45, 382), (84, 2483)])
 def test_a_brain_of_unusual_size_is_warned_of(radius_mm: float, ml: float) -> None:
     facts = MaskFacts.of(ball(radius_mm), AFFINE)
     assert facts.ml == pytest.approx(ml, rel=0.02)
-    facts.refuse_absurd("tool 1")
+    assert facts.absurd == ""
     assert f"{facts.ml:.0f} ml" in facts.warnings[0]
 
 
@@ -42,8 +42,10 @@ def test_a_brain_of_unusual_size_is_warned_of(radius_mm: float, ml: float) -> No
     ],
 )
 def test_an_absurd_mask_is_refused_with_what_is_wrong(mask: np.ndarray, wrong: str) -> None:
-    with pytest.raises(ScanError, match=f"tool 1 found .*{wrong}"):
-        MaskFacts.of(mask, AFFINE).refuse_absurd("tool 1")
+    scan = nib.nifti1.Nifti1Image(mask.astype(np.uint8), AFFINE)
+    with pytest.raises(BrainMaskError, match=f"tool 1 found .*{wrong}") as refused:
+        refuse_absurd(scan, mask, "tool 1")
+    assert refused.value.mask is mask
 
 
 def test_small_pieces_beside_the_brain_are_warned_of() -> None:
