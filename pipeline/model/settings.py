@@ -20,6 +20,9 @@ def _is_number(x: Any) -> bool:
 DECAYS = ("cosine", "none")
 """How the learning rate falls."""
 
+BIAS_CORRECTIONS = ("none", "n4")
+"""How the coils' shading is corrected."""
+
 KINDS: dict[str, Callable[[Any], bool]] = {
     "whole number": lambda x: isinstance(x, int) and not isinstance(x, bool),
     "number": _is_number,
@@ -93,6 +96,7 @@ SETTINGS = {
     "size": Setting("whole number", above=0, fixed_at_training=True, in_card=True),
     "field_of_view": Setting("number", above=0, fixed_at_training=True, in_card=True),
     "slice_axis": Setting("text", choices=tuple(SLICE_AXES), fixed_at_training=True, in_card=True),
+    "bias_correction": Setting("text", choices=BIAS_CORRECTIONS, fixed_at_training=True, in_card=True, former="none"),
     "normalisation": Setting("text", fixed_at_training=True, in_card=True),  # a user's transform may know others
     "percentiles": Setting("number", length=2, fixed_at_training=True),
     "background": Setting("number", fixed_at_training=True),
