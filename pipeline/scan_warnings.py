@@ -19,7 +19,7 @@ DETAIL = re.compile(r"\S+\.(?:nii(?:\.gz)?|mgz|nrrd|mha|mhd|img|hdr|dcm|ima)\b|\
 
 def preprocessing_warnings(meta: Mapping[str, Any]) -> list[str]:
     """Return the warnings that preprocessing left in the `meta` of an image."""
-    warnings = [str(meta["mask_warning"])] if "mask_warning" in meta else []
+    warnings = [str(meta[key]) for key in ("mask_warning", "bias_field_warning") if key in meta]
     outside = float(meta.get("outside_field_of_view", 0))
     if outside > 0.01:
         warnings.append(f"{outside:.0%} of the brain lies outside the model's field of view and is not scored")

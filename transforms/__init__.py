@@ -1,6 +1,7 @@
 """MONAI transforms from a NIfTI volume to slices for the network, and from score maps back to the volume's grid."""
 
 from transforms.augmentation import RandIntensity, RandIntensityd, RandSliceAffine, RandSliceAffined
+from transforms.bias_field import CorrectBiasField, CorrectBiasFieldd
 from transforms.binary import Binary, as_binary
 from transforms.brain_mask import GIVEN, HEAD, STRIPPED, BrainMask, BrainMaskd
 from transforms.intensity import NormalizeInMask, NormalizeInMaskd
@@ -23,6 +24,8 @@ __all__ = [
     "Binary",
     "BrainMask",
     "BrainMaskd",
+    "CorrectBiasField",
+    "CorrectBiasFieldd",
     "NormalizeInMask",
     "NormalizeInMaskd",
     "RandCoarseNoise",

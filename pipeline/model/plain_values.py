@@ -34,6 +34,9 @@ FORMER_READING = {
 }
 """Block `preprocessing` from the time before brain extraction."""
 
+BIAS_CORRECTION = "transforms.CorrectBiasFieldd"
+"""The step of the preprocessing that former versions do not have: with `bias_correction: none` it does nothing."""
+
 
 def is_former(inference: dict[str, Any]) -> bool:
     """Return whether a former version wrote an inference configuration, so that parts of it are no longer there."""
@@ -53,7 +56,7 @@ def on_installed_blocks(name: str, settings: dict[str, Any]) -> str:
     text = (BUNDLE / "configs" / name).read_text(encoding="utf-8")
     ours, settings = settings_of(text), FORMER_SETTINGS | settings
     for block in GUARDED_BLOCKS[name]:
-        if settings.get(block) != ours[block] and not (block == "inferer" and is_former(settings)):
+        if settings.get(block) != ours[block] and not _is_former_block(block, settings, ours):
             raise UsageError(f"its `{block}` is not this program's; unzip it and give its folder if you trust its code")
     values = {
         key: settings[key] for key in ours if key in settings and key not in MACHINE_KEYS and _is_plain(ours[key])
@@ -62,6 +65,16 @@ def on_installed_blocks(name: str, settings: dict[str, Any]) -> str:
         if not _is_plain(value):
             raise UsageError(f"`{key}` must be a plain value, not code")
     return with_settings(text, values)
+
+
+def _is_former_block(block: str, settings: dict[str, Any], ours: dict[str, Any]) -> bool:
+    """Return whether a guarded block is that of a former version, and does what the installed one does."""
+    if block == "inferer":
+        return is_former(settings)
+    if block != "preprocessing" or settings["bias_correction"] != "none":
+        return False
+    steps = [step for step in ours[block]["transforms"] if step["_target_"] != BIAS_CORRECTION]
+    return bool(settings.get(block) == ours[block] | {"transforms": steps})
 
 
 def _is_plain(value: Any) -> bool:

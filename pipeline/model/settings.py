@@ -20,6 +20,12 @@ def _is_number(x: Any) -> bool:
 DECAYS = ("cosine", "none")
 """How the learning rate falls."""
 
+BIAS_CORRECTIONS = ("none", "n4")
+"""How the coils' shading is corrected."""
+
+WEIGHT_PRECISIONS = ("float32", "float16")
+"""Types of the weights in models/model.pt; a network loads both."""
+
 KINDS: dict[str, Callable[[Any], bool]] = {
     "whole number": lambda x: isinstance(x, int) and not isinstance(x, bool),
     "number": _is_number,
@@ -93,6 +99,7 @@ SETTINGS = {
     "size": Setting("whole number", above=0, fixed_at_training=True, in_card=True),
     "field_of_view": Setting("number", above=0, fixed_at_training=True, in_card=True),
     "slice_axis": Setting("text", choices=tuple(SLICE_AXES), fixed_at_training=True, in_card=True),
+    "bias_correction": Setting("text", choices=BIAS_CORRECTIONS, fixed_at_training=True, in_card=True, former="none"),
     "normalisation": Setting("text", fixed_at_training=True, in_card=True),  # a user's transform may know others
     "percentiles": Setting("number", length=2, fixed_at_training=True),
     "background": Setting("number", fixed_at_training=True),
@@ -134,6 +141,7 @@ SETTINGS = {
     "learning_rate": Setting("number", above=0, in_card=True),
     "learning_rate_decay": Setting("text", choices=DECAYS, in_card=True, former="none"),
     "precision": Setting("text", choices=PRECISIONS, in_card=True),
+    "weight_precision": Setting("text", choices=WEIGHT_PRECISIONS, in_card=True, former="float32"),
     "seed": Setting("whole number", minimum=0, in_card=True),
     "val_interval": Setting("whole number", above=0),
     "checkpoint_interval": Setting("whole number", above=0),

@@ -90,6 +90,8 @@ class Checkpoints:
         interval: epochs between two checkpoints.
         values: by key of the configuration; those that are fixed at training are written beside the weights.
         early_stop: the early stopping, whose count of validations is saved too.
+        weight_precision: of the weights in `model_file`, "float32" or "float16". The calibration comes after, so it
+            holds for the rounded weights.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Checkpoints:
         interval: int = 10,
         values: Mapping[str, Any] | None = None,
         early_stop: EarlyStop | None = None,
+        weight_precision: str = "float32",
     ) -> None:
         self.folder = Path(folder)
         self.model_file = Path(model_file)
@@ -109,6 +112,7 @@ class Checkpoints:
         self.interval = interval
         self.values = values or {}
         self.early_stop = early_stop
+        self.weight_precision = weight_precision
 
     def _content(self, trainer: Engine) -> dict[str, Any]:
         content: dict[str, Any] = {"network": self.objective.network, "optimizer": self.optimizer, "trainer": trainer}
@@ -132,7 +136,7 @@ class Checkpoints:
     def _finish(self, trainer: Engine) -> None:
         """Write the settings, then the weights: the weights' presence marks a finished training."""
         write_json(self.model_file.with_suffix(".json"), self.settings)
-        save_weights(self.objective.network, self.model_file)
+        save_weights(self.objective.network, self.model_file, getattr(torch, self.weight_precision))
 
     def resume(self, trainer: Any) -> int:
         """Load the newest undamaged checkpoint and return its epoch, 0 if there is none."""
@@ -213,10 +217,10 @@ class BestModel:
             save_weights(self.objective.network, self.file)
 
 
-def save_weights(network: torch.nn.Module, file: Path) -> None:
+def save_weights(network: torch.nn.Module, file: Path, precision: torch.dtype = torch.float32) -> None:
     """Write a network's weights to a file, which is never half-written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()  # torch writes the name of a file into it, and the same weights must be the same bytes
-    torch.save(network.state_dict(), content)
+    torch.save({name: values.to(precision) for name, values in network.state_dict().items()}, content)
     with written_aside(file) as partial:
         partial.write_bytes(content.getvalue())

@@ -62,6 +62,7 @@ def test_preprocessing_tells_what_lies_outside(share: float, said: list[str]) ->
     warnings = preprocessing_warnings({"outside_field_of_view": share})
     assert [words in warning for words, warning in zip(said, warnings, strict=True)] == [True] * len(said)
     assert preprocessing_warnings({"mask_warning": SKULL, "outside_field_of_view": share})[0] == SKULL
+    assert preprocessing_warnings({"bias_field_warning": "not corrected", "mask_warning": SKULL})[1] == "not corrected"
     assert preprocessing_warnings({}) == []
 
 

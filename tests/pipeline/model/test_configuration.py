@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.model.configuration import BUNDLE, settings_of, training_configuration
+from pipeline.model.configuration import BUNDLE, build, load_configuration, settings_of, training_configuration
 
 
 def test_without_changes_it_is_the_file() -> None:
@@ -99,6 +99,7 @@ def test_a_list_is_given_as_yaml() -> None:
         ("symmetry=2", "must lie between 0 and 1, e.g. 0.7"),
         ("symmetry=-0.1", "must lie between 0 and 1"),
         ("smoothing=-1", "must be 0 or more"),
+        ("bias_correction=n3", "unknown bias correction 'n3'; known are none, n4"),
         ("polarity=brigth", "unknown polarity 'brigth'; known are bright, dark, both"),
         ("coarse_noise=3", "must be a block of keys"),
         ("coarse_noise::resolution=1.5", "must be a whole number"),
@@ -110,6 +111,17 @@ def test_a_list_is_given_as_yaml() -> None:
 def test_a_mistake_in_a_setting_is_refused(setting: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         training_configuration(settings=[setting])
+
+
+@pytest.mark.parametrize(("value", "steps"), [("none", []), ("n4", ["CorrectBiasFieldd"])])
+def test_the_bias_field_is_corrected_between_the_copy_of_the_scan_and_its_normalisation(
+    value: str, steps: list[str]
+) -> None:
+    parser = load_configuration(settings_of(training_configuration(settings=[f"bias_correction={value}"])))
+    names = [type(transform).__name__ for transform in build(parser, "preprocessing").transforms]
+    copied, normalised = names.index("CopyItemsd"), names.index("NormalizeInMaskd")
+    assert [name for name in names[copied + 1 : normalised] if name != "Orientationd"] == steps
+    assert ("CorrectBiasFieldd" in names) == bool(steps)
 
 
 def test_the_papers_configuration_changes_hyperparameters_only() -> None:

@@ -93,6 +93,30 @@ def test_a_zip_of_the_former_format_predicts_the_same_voxels(run: Path, packed: 
     assert_same_voxels(tmp_path / "old" / "scan", tmp_path / "run" / "scan")
 
 
+def without_bias_correction(content: dict[str, bytes], value: str | None = None) -> None:
+    """Take the step out of the preprocessing, and the setting, or set it to a value."""
+    settings = yaml.safe_load(content["configs/train.yaml"])
+    steps = settings["preprocessing"]["transforms"]
+    settings["preprocessing"]["transforms"] = [step for step in steps if "BiasField" not in step["_target_"]]
+    del settings["bias_correction"]
+    settings |= {} if value is None else {"bias_correction": value}
+    content["configs/train.yaml"] = yaml.safe_dump(settings, sort_keys=False).encode()
+
+
+def test_a_zip_from_before_bias_correction_predicts_the_same_voxels(run: Path, packed: Path, tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz", ball())
+    old = changed(packed, tmp_path / "old.zip", without_bias_correction, sums=True)
+    predict(old, [scan], tmp_path / "old", device="cpu")
+    predict(run, [scan], tmp_path / "run", device="cpu")
+    assert_same_voxels(tmp_path / "old" / "scan", tmp_path / "run" / "scan")
+
+
+def test_a_zip_that_asks_for_a_bias_correction_that_it_lacks_is_refused(packed: Path, tmp_path: Path) -> None:
+    other = changed(packed, tmp_path / "o.zip", lambda content: without_bias_correction(content, "n4"), sums=True)
+    with pytest.raises(UsageError, match="its `preprocessing` is not this program's"), open_model(other):
+        pass
+
+
 def test_a_folder_of_a_former_version_predicts_the_same_voxels_and_says_so(
     run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

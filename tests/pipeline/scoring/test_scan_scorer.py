@@ -158,3 +158,20 @@ def test_memory_too_small_for_one_slice_is_an_error_that_says_what_to_do() -> No
     network.room = 0
     with pytest.raises(ScanError, match="--device cpu"):
         SliceScorer(64, "axial", ScoreOptions())(torch.rand(1, 64, 64, 3), network, torch.ones(1, 64, 64, 3))
+
+
+def test_with_n4_a_shaded_scan_is_scored_like_the_same_scan_without_shading(cohort: Path, tmp_path: Path) -> None:
+    run = train(cohort, tmp_path / "run", settings=[*SMALL, "bias_correction=n4"], device="cpu")
+    model = load_model(run, "cpu")
+    assert model.settings["bias_correction"] == "n4"
+    voxels = ball().astype(np.float32)
+    shaded = voxels * np.linspace(0.6, 1.4, len(voxels), dtype=np.float32)[:, None, None]
+    files = [save_scan(tmp_path / f"{name}.nii.gz", scan) for name, scan in (("plain", voxels), ("shaded", shaded))]
+    plain, with_shading = (model.preprocessing({"image": str(file)}) for file in files)
+    brain = plain["mask"].numpy() > 0.99
+    change = np.abs(with_shading["image"].numpy() - plain["image"].numpy())[brain]
+    assert change.mean() < 0.1  # standard deviations of the brain; the shading is up to 2.7 of them
+    assert np.array_equal(with_shading["scan"][0].numpy(), shaded)
+    z_scores = np.where(voxels > 0, (voxels - voxels[voxels > 0].mean()) / 60, 0)
+    assert "not corrected" in score(model, save_scan(tmp_path / "z.nii.gz", z_scores)).warnings[0]
+    assert score(model, files[1]).warnings == []
