@@ -72,20 +72,23 @@ class CaseReader:
                 hashes = self._hashes(case)
                 done = self._done(case, hashes)
                 reading = done or Reading(case, started, hashes, self.dataset[index])
-            except BrainMaskError as error:
-                reading = _failure(case, started, self._with_outline(case, error))
             except Exception as error:  # any problem of one scan must not stop the others
-                reading = _failure(case, started, error)
+                reading = _failure(case, started, self._with_outline(case, error))
             yield reading
 
-    def _with_outline(self, case: Case, error: BrainMaskError) -> ScanError:
-        """Draw the outline of a refused mask beside the folders of the cases, and return the error that names it."""
+    def _with_outline(self, case: Case, error: Exception) -> Exception:
+        """Return an error; if a brain mask was refused, draw it beside the cases' folders, and name the picture."""
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, BrainMaskError):
+            cause = cause.__cause__  # MONAI's transforms raise errors of their own
+        if cause is None:
+            return error
         picture = self.output / f"{case.name}_brain.png"
         try:
-            write_outline(picture, error.scan, error.mask)
+            write_outline(picture, cause.scan, cause.mask)
         except OSError:  # a picture that cannot be written changes nothing about the scan
             return error
-        return ScanError(f"{error}; its outline is drawn in {picture.name}")
+        return ScanError(f"{cause}; its outline is drawn in {picture.name}")
 
     def _hashes(self, case: Case) -> Hashes:
         images = case.series.files if case.series is not None else case.entry.images

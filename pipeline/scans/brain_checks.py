@@ -148,7 +148,8 @@ def edge_contrast(voxels: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> f
     spread = values[inside].std() if inside.any() else 0.0
     if spread == 0 or inside.all():
         return 0.0
-    near = [ndimage.distance_transform_edt(part, sampling=sides * steps) <= EDGE_MM for part in (inside, ~inside)]
+    depth = max(EDGE_MM, float((sides * steps).min()))  # both sides have voxels, however thick these are
+    near = [ndimage.distance_transform_edt(part, sampling=sides * steps) <= depth for part in (inside, ~inside)]
     return float((values[inside & near[0]].mean() - values[~inside & near[1]].mean()) / spread)
 
 

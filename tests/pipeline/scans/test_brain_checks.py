@@ -63,7 +63,7 @@ def test_a_brain_that_the_volume_cuts_off_is_warned_of_by_its_side(flips: tuple[
     assert "the bottom end of the volume" in facts.warnings[-1]
 
 
-@pytest.mark.parametrize("spacing", [1.0, 3.0])
+@pytest.mark.parametrize("spacing", [1.0, 3.0, 6.0])
 def test_the_contrast_at_the_edge_is_that_of_inside_and_outside(spacing: float) -> None:
     shape = (round(60 / spacing),) * 3
     affine = np.diag([spacing, spacing, spacing, 1.0])
