@@ -83,7 +83,11 @@ def _hd_bet(head: nib.nifti1.Nifti1Image, device: torch.device) -> np.ndarray:
     spacing = head.header.get_zooms()[:3][::-1]
     place = "cpu" if device.type == "cpu" else device.index or 0
     voxels = np.asanyarray(head.dataobj).astype(np.float32).transpose()
-    _, mask = hd_bet(voxels, spacing, mode="fast", device=place, do_tta=False)
+    torch.set_flush_denormal(True)  # its activations are full of numbers near 0, which take ten times as long
+    try:
+        _, mask = hd_bet(voxels, spacing, mode="fast", device=place, do_tta=False)
+    finally:
+        torch.set_flush_denormal(False)
     return _largest_part(np.asarray(mask).transpose() > 0)
 
 
