@@ -10,8 +10,8 @@ from skimage.segmentation import mark_boundaries
 from pipeline.nifti import upright
 from pipeline.prediction.colours import CONTOUR
 
-SIDE_MM = 256
-"""Side of a panel, mm; a pixel is a millimetre."""
+SIDE = 256
+"""Side of a panel, pixels: as long as the longest side of the scan."""
 
 
 def write_outline(file: Path, scan: nib.nifti1.Nifti1Image, mask: np.ndarray) -> None:
@@ -27,6 +27,7 @@ def write_outline(file: Path, scan: nib.nifti1.Nifti1Image, mask: np.ndarray) ->
     where = mask if mask.any() else np.ones_like(mask)
     ras = nib.orientations.io_orientation(scan.affine)[:, 0].astype(int)
     sides = nib.affines.voxel_sizes(scan.affine)
+    sides = sides * SIDE / max(sides * mask.shape)  # in pixels
     panels = []
     for direction in range(3):
         axis = int(np.flatnonzero(ras == direction)[0])
@@ -45,10 +46,6 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _in_square(panel: np.ndarray) -> np.ndarray:
-    """Return the middle of a panel (height, width, 3) in a black square."""
-    square = np.zeros((SIDE_MM, SIDE_MM, 3), np.uint8)
-    height, width = (min(n, SIDE_MM) for n in panel.shape[:2])
-    top, left = ((n - m) // 2 for n, m in zip(panel.shape[:2], (height, width), strict=True))
-    y, x = ((SIDE_MM - m) // 2 for m in (height, width))
-    square[y : y + height, x : x + width] = panel[top : top + height, left : left + width]
-    return square
+    """Return a panel (height, width, 3) in the middle of a black square."""
+    before = [(SIDE - n) // 2 for n in panel.shape[:2]]
+    return np.pad(panel, [(n, SIDE - m - n) for n, m in zip(before, panel.shape[:2], strict=True)] + [(0, 0)])

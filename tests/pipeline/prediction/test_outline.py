@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.prediction.colours import CONTOUR
-from pipeline.prediction.outline import SIDE_MM, write_outline
+from pipeline.prediction.outline import SIDE, write_outline
 
 
 @pytest.mark.parametrize("axes", ["RAS", "PSR"])
@@ -22,11 +22,12 @@ def test_the_outline_lies_where_the_mask_ends(axes: str, tmp_path: Path) -> None
     drawn = nib.nifti1.Nifti1Image(mask.astype(np.uint8), np.diag([3.0, 4.0, 5.0, 1.0])).as_reoriented(order)
     write_outline(tmp_path / "a.png", scan, np.asarray(drawn.dataobj) > 0)
     picture = np.asarray(Image.open(tmp_path / "a.png"))
-    assert picture.shape == (SIDE_MM, 3 * SIDE_MM, 3)
-    for panel, (width, height) in enumerate([(30 * 4, 20 * 5), (20 * 3, 20 * 5), (20 * 3, 30 * 4)]):
-        line = (picture[:, panel * SIDE_MM : (panel + 1) * SIDE_MM] == CONTOUR).all(2)
+    assert picture.shape == (SIDE, 3 * SIDE, 3)
+    for panel, (width, height) in enumerate([(120, 100), (60, 100), (60, 120)]):
+        line = (picture[:, panel * SIDE : (panel + 1) * SIDE] == CONTOUR).all(2)
         rows, columns = np.nonzero(line)
-        assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == (width, height)
+        assert np.ptp(columns) + 1 == pytest.approx(width * SIDE / 200, abs=1)  # the longest side has 200 mm
+        assert np.ptp(rows) + 1 == pytest.approx(height * SIDE / 200, abs=1)
 
 
 def test_an_empty_mask_shows_the_scan_alone(tmp_path: Path) -> None:
