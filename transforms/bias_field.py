@@ -31,6 +31,9 @@ FEWEST_POINTS = 200
 FEWEST_PLANES = 4
 """Smallest number of planes that shrinking leaves along an axis."""
 
+THIN = 8
+"""Number of planes of the coarse grid from which on a scan is a volume; with fewer it is a slice, or a thin slab."""
+
 _threads = threading.Lock()
 
 
@@ -40,14 +43,15 @@ class CorrectBiasField(Transform):
     N4 looks for the smooth field that makes the histogram of the grey levels sharpest. The field is fitted to every
     n-th voxel of the mask's bounding box, about `spacing` mm apart, and its logarithm is interpolated between them. It
     is a B-spline with one mesh element a side, then twice as many at each further level: with three levels an element
-    is a quarter of the brain. A fourth level follows large lesions too, and takes a fifth of their contrast away.
+    is a quarter of the brain. A fourth level follows large lesions too, and takes a fifth of their contrast away. So
+    does the third in a slice, or a thin slab, where a lesion is a larger part of the whole: it is left out there.
 
     Grey levels count from the background, see `find_background`: it keeps its value. The mean inside the mask is kept
     as well. A mask of a single slice gets a field in 2D. The result does not depend on the number of threads.
 
     Args:
         spacing: distance of the points that the field is fitted to, mm.
-        levels: number of resolutions of the field.
+        levels: number of resolutions of the field; a slice, or a thin slab, has one less.
         iterations: largest number of iterations at each of them.
     """
 
@@ -128,7 +132,7 @@ class CorrectBiasField(Transform):
             volume.SetOrigin([grid[axis].start * float(spacing[axis]) for axis in reversed(axes)])
             volume.SetSpacing([grid[axis].step * float(spacing[axis]) for axis in reversed(axes)])
         n4 = SimpleITK.N4BiasFieldCorrectionImageFilter()
-        n4.SetMaximumNumberOfIterations([self.iterations] * self.levels)
+        n4.SetMaximumNumberOfIterations([self.iterations] * max(1, self.levels - (min(coarse.shape) < THIN)))
         with _one_thread():
             n4.Execute(image, inside)
             # Evaluated on the coarse grid: on another one SimpleITK stretches the field to the ends of that grid.
