@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 AUTO, NONE = "auto", "none"
 """The tool that the modality calls for; no tool, so that the whole head is scored."""
 
+THINNEST_MM = 100.0
+"""Smallest side of a head that AUTO gives to a tool, mm. In a thinner slab, tools find no brain, or a wrong one."""
+
 CACHE = "CEVAE_CACHE"
 """Environment variable that names another folder for the masks."""
 
@@ -55,12 +58,14 @@ class BrainExtraction:
         advice: what would give a mask, if the tool that the modality calls for is missing.
         device: where the tool computes.
         only_kept: whether masks are only looked up, not made.
+        leaves_slabs: whether thin slabs are left whole.
     """
 
     tool: BrainTool | None = None
     advice: str = ""
     device: str = "cpu"
     only_kept: bool = False
+    leaves_slabs: bool = False
 
     @classmethod
     def of(
@@ -89,8 +94,18 @@ class BrainExtraction:
             return cls(tool, device=place)
         tool = TOOLS["deepbet" if is_t1(modality) else "hd-bet"]
         if tool.is_installed:
-            return cls(tool, device=place)
+            return cls(tool, device=place, leaves_slabs=True)
         return cls(advice=_advice(tool, modality))
+
+    def reason_to_leave(self, scan: nib.nifti1.Nifti1Image) -> str:
+        """Return why a head (X, Y, Z) stays whole, a sentence; empty if its brain is to be found."""
+        thinnest = float(min(nib.affines.voxel_sizes(scan.affine) * scan.shape[:3]))
+        if self.leaves_slabs and self.tool is not None and thinnest < THINNEST_MM:
+            return (
+                f"by its header it is {thinnest:.0f} mm thick, too thin for brain extraction: the whole head is taken; "
+                f"correct the header if it is wrong, or give a brain mask (--mask, or `mask` in a datalist)"
+            )
+        return self.advice if self.tool is None else ""
 
     def __call__(self, scan: nib.nifti1.Nifti1Image) -> Path:
         """Return the file of a scan's mask, which lies on the scan's grid; it is made if it is not kept yet.

@@ -59,9 +59,11 @@ def preprocess(
     origin = item["image"].meta.get("mask_origin", "")
     if origin != HEAD or extraction is None:
         return item, BrainOrigin(origin)
-    if extraction.tool is None:
-        return item, BrainOrigin(HEAD, (extraction.advice,) if extraction.advice else ())
-    mask = extraction(nib.nifti1.load(files.images[0]))
+    head = nib.nifti1.load(files.images[0])
+    reason = extraction.reason_to_leave(head)
+    if reason or extraction.tool is None:
+        return item, BrainOrigin(HEAD, (reason,) if reason else ())
+    mask = extraction(head)
     item = preprocessing(replace(files, mask=str(mask)).item())
     made = nib.nifti1.load(mask)
     facts = MaskFacts.of(np.asanyarray(made.dataobj) > 0, made.affine)

@@ -132,3 +132,14 @@ def test_deepbet_finds_the_brain_of_a_head(cache: Path) -> None:
     head, brain = phantom_head()
     mask = nib.nifti1.load(BrainExtraction.of("auto", "T1")(head)).get_fdata() > 0
     assert 2 * (mask & brain).sum() / (mask.sum() + brain.sum()) > 0.95
+
+
+def test_auto_leaves_thin_slabs_whole_and_says_so() -> None:
+    head = box_head()
+    slab = head.slicer[:, :, 10:25]
+    extraction = BrainExtraction(tool_of(Counting()), leaves_slabs=True)
+    assert extraction.reason_to_leave(head) == ""
+    assert "54 mm thick, too thin for brain extraction" in extraction.reason_to_leave(slab)
+    assert replace(extraction, leaves_slabs=False).reason_to_leave(slab) == ""
+    assert BrainExtraction.of("auto", "T1").leaves_slabs
+    assert not BrainExtraction.of("deepbet", "T1").leaves_slabs
