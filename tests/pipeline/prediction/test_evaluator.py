@@ -20,7 +20,7 @@ from pipeline.model.trained import load_model
 from pipeline.prediction.evaluator import predict
 from pipeline.scoring.calibration import load_calibration
 
-NAMES = ("image", "combined", "rec", "kl", "recommended", "surprise", "anomalies")
+NAMES = ("image", "combined", "rec", "kl", "recommended", "surprise", "anomalies", "clusters", "brain")
 
 
 @pytest.fixture
