@@ -15,7 +15,9 @@ import pandas as pd
 from pipeline.nifti import copy_of, on_grid_of, write
 from pipeline.prediction.itksnap import write_workspace
 from pipeline.prediction.meanings import meaning_of
+from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.preview import write_preview
+from pipeline.prediction.viewer import write_viewer
 from pipeline.scoring import Cluster, Prediction
 
 CLUSTER_COLUMNS = [
@@ -25,13 +27,15 @@ CLUSTER_COLUMNS = [
 """Columns of CASE_clusters.csv; x is to the right, y to the front, z to the top."""
 
 
-def write_case(folder: Path, case: str, prediction: Prediction) -> None:
-    """Write a case's image, maps, brain mask, tables, preview, thumbnail and ITK-SNAP workspace into its folder.
+def write_case(folder: Path, case: str, prediction: Prediction, label: ModelLabel, threshold: float | None) -> None:
+    """Write a case's image, maps, brain mask, tables, pictures, ITK-SNAP workspace and page into its folder.
 
     Args:
         folder: the folder to write to.
         case: the start of the files' names.
         prediction: the prediction of the scan. Without findings there are no surprise, anomalies and clusters.
+        label: which model made it.
+        threshold: the lowest value of `recommended` that is marked, None without calibration.
     """
     source, scores, findings = prediction.source, prediction.scores, prediction.findings
     image = copy_of(source)
@@ -39,10 +43,11 @@ def write_case(folder: Path, case: str, prediction: Prediction) -> None:
     for name, voxels in (prediction.maps | {"brain": scores.mask.astype(np.uint8)}).items():
         write(on_grid_of(source, voxels, meaning_of(name, voxels)), folder / f"{case}_{name}.nii.gz")
     scores.slices.to_csv(folder / f"{case}_slices.csv", index=False, float_format="%.6g")
-    write_preview(folder, case, image, scores, findings.surprise if findings is not None else None)
+    write_preview(folder, case, image, scores, findings.surprise if findings is not None else None, label.lines)
     write_workspace(folder, case, findings)
     if findings is not None:
         write_clusters(findings.clusters, folder / f"{case}_clusters.csv")
+    write_viewer(folder, case, prediction, label, threshold)
 
 
 def write_clusters(clusters: Sequence[Cluster], file: Path) -> None:

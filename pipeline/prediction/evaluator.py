@@ -24,10 +24,12 @@ from pipeline.errors import UsageError
 from pipeline.model import Run, build, open_model
 from pipeline.prediction.case_folder import folder_aside, write_case
 from pipeline.prediction.earlier import MadeWith, earlier_runs, with_earlier
+from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.reader import CaseReader, Reading
 from pipeline.prediction.report import write_report
 from pipeline.prediction.results import BrainUsed, Result, write_record, write_summary
 from pipeline.prediction.run_info import RunInfo
+from pipeline.prediction.viewer import copy_viewer
 from pipeline.processes import gather, joined_processes, rank, share_of_process
 from pipeline.scan_warnings import log_warnings
 from pipeline.scans import NONE, Case
@@ -58,6 +60,7 @@ class ScanEvaluator:
         digest = hashlib.sha256(settings.encode()).hexdigest()
         calibration = predictor.calibration.fingerprint if predictor.calibration is not None else None
         self.made_with = MadeWith(predictor.model.fingerprint, calibration, digest)
+        self.label = ModelLabel.of(predictor)
         self.ahead = ThreadBuffer(CaseReader(dataset, self.output, self.made_with, overwrite), 1)
 
     def run(self) -> list[Result]:
@@ -71,6 +74,8 @@ class ScanEvaluator:
         started = datetime.now(UTC)
         try:
             self.output.mkdir(parents=True, exist_ok=True)
+            if rank() == 0:
+                copy_viewer(self.output)
         except OSError as error:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
         if self.predictor.calibration is None:
@@ -109,7 +114,7 @@ class ScanEvaluator:
         case, findings = reading.case, prediction.findings
         try:
             with folder_aside(self.output / case.name) as partial:
-                write_case(partial, case.name, prediction)
+                write_case(partial, case.name, prediction, self.label, self.predictor.threshold)
                 result = Result(
                     case.name,
                     case.described,

@@ -20,7 +20,7 @@ from pipeline.model.trained import load_model
 from pipeline.prediction.evaluator import predict
 from pipeline.scoring.calibration import load_calibration
 
-NAMES = ("image", "combined", "rec", "kl", "recommended", "surprise", "anomalies", "clusters", "brain")
+NAMES = ("image", "combined", "rec", "kl", "recommended", "surprise", "anomalies", "clusters")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_combined_is_the_product_on_the_networks_grid_and_no_map_is_negative(
     run: Path, scans: Path, tmp_path: Path
 ) -> None:
     predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu")
-    for name in NAMES[1:-1]:
+    for name in NAMES[1:6]:
         volume = voxels(tmp_path / "out" / "one" / f"one_{name}.nii.gz")
         assert volume.dtype == np.float32
         assert volume.min() >= 0
