@@ -76,10 +76,10 @@ class ModelLabel:
         name = self.name if len(self.name) <= LONGEST_NAME else f"{self.name[: LONGEST_NAME - 3]}..."
         facts = dict(self.facts)
         scans = self.calibration_scans
-        calibrated = f"calibrated on {scans}" if scans else "not calibrated"
+        calibrated = f"calibrated on {scans} healthy scan{'s' * (scans != 1)}" if scans else "not calibrated"
         return (
-            f"model {name}: {facts['Trained on']}",
-            f"{facts['Looks for']}, {calibrated}; version {self.version}, {self.date}",
+            f"model {name}: trained on {facts['Trained on']}",
+            f"looks for {facts['Looks for']}, {calibrated}; version {self.version}, {self.date}",
         )
 
     def _calibration(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pipeline.files import write_json
+from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.results import Result
 from pipeline.scoring import Predictor
 from pipeline.version import __version__
@@ -50,6 +51,7 @@ class RunInfo:
         seconds: duration, s.
         cases, failed: number of all cases in the folder, those of earlier commands too, and of the failed ones.
         interrupted: whether the command was stopped before its end.
+        label: which model it is, in words.
         skipped: a line about each kind of files that may be scans and were passed over.
         earlier: the same of each earlier command.
     """
@@ -69,6 +71,7 @@ class RunInfo:
     cases: int
     failed: int
     interrupted: bool
+    label: ModelLabel | None = None
     skipped: tuple[str, ...] = ()
     earlier: Sequence[dict[str, Any]] = ()
 
@@ -106,6 +109,7 @@ class RunInfo:
             cases=len(results),
             failed=sum(result.status == "failed" for result in results),
             interrupted=interrupted,
+            label=ModelLabel.of(predictor),
             earlier=earlier,
         )
 

@@ -39,8 +39,8 @@ LARGEST = 200
 MARGIN = 3
 """Voxels around what is to be seen."""
 
-LINKED = ("_preview.png", ".itksnap", "_clusters.csv", "_slices.csv")
-"""Endings of the files of a case that its page links."""
+LINKED = {"_preview.png": "preview", ".itksnap": "ITK-SNAP", "_clusters.csv": "clusters", "_slices.csv": "slices"}
+"""Endings of the files of a case that its page links, with the words of the links."""
 
 
 def copy_viewer(output: Path) -> None:
@@ -108,7 +108,7 @@ def write_viewer(folder: Path, case: str, prediction: Prediction, label: ModelLa
         calibrated=findings is not None,
         largest=LARGEST,
         viewer_files=VIEWER_FILES,
-        files=[ending for ending in LINKED if (folder / f"{case}{ending}").exists()],
+        files={ending: words for ending, words in LINKED.items() if (folder / f"{case}{ending}").exists()},
     )
     (folder / f"{case}_viewer.html").write_text(page, encoding="utf-8", errors="replace")
 
