@@ -10,6 +10,7 @@ prediction.
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -37,6 +38,12 @@ from pipeline.scoring import Prediction, Predictor
 
 logger = logging.getLogger(__name__)
 
+EVERY_SECONDS = 30.0
+"""Time from one summary of a run that goes on to the next, at least, s."""
+
+COST = 20
+"""A summary of a run that goes on takes one in so many parts of the time, at most."""
+
 
 class ScanEvaluator:
     """Predict cases one after another, each into its own folder.
@@ -53,6 +60,7 @@ class ScanEvaluator:
         self.cases: Sequence[Case] = dataset.data
         self.output = Path(str(output))  # the MONAI bundle gives a number for 2024
         self.results: list[Result] = []
+        self.next_summary = 0.0
         extraction = predictor.read.brain_extraction
         tool = extraction.tool.version if extraction is not None and extraction.tool is not None else NONE
         finding = {"fpr": predictor.fpr, "minimum_cluster_ml": predictor.minimum_cluster_ml, "brain": tool}
@@ -64,18 +72,19 @@ class ScanEvaluator:
         self.ahead = ThreadBuffer(CaseReader(dataset, self.output, self.made_with, overwrite), 1)
 
     def run(self) -> list[Result]:
-        """Predict all cases, and write summary.csv, report.html and run.json, even if interrupted.
+        """Predict all cases, and write summary.csv, report.html and run.json: at times, and at the end or if interrupted.
 
         These files tell of earlier commands too; the returned results are those of this one.
 
         Raises:
             UsageError: if the output folder cannot be made or written.
         """
-        started = datetime.now(UTC)
+        self.started = datetime.now(UTC)
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             if rank() == 0:
                 copy_viewer(self.output)
+            self.earlier = earlier_runs(self.output / "run.json")
         except OSError as error:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
         if self.predictor.calibration is None:
@@ -89,13 +98,15 @@ class ScanEvaluator:
                 progress = tqdm(self.ahead, "predicting", number, unit="scan", disable=rank() > 0 or None)
                 for reading in progress if number else ():
                     prediction = self._predict(reading)
+                    if failed := sum(result.status == "failed" for result in self.results):
+                        progress.set_postfix(failed=failed)
                     if prediction is not None:
                         if writing is not None:
                             writing.result()  # at most one case waits, so memory is bounded
                         writing = pool.submit(self._write, reading, prediction)
             interrupted = False
         finally:
-            self._finish(started, interrupted)
+            self._finish(interrupted)
         return self.results
 
     def _predict(self, reading: Reading | Result) -> Prediction | None:
@@ -128,8 +139,23 @@ class ScanEvaluator:
         except Exception as error:  # for example a full disk; the next case may still be written
             result = reading.failed(error)
         self.results.append(result)
+        if rank() == 0 and time.monotonic() >= self.next_summary:
+            self._summarise_so_far()
 
-    def _finish(self, started: datetime, interrupted: bool) -> None:
+    def _summarise_so_far(self) -> None:
+        """Write the summary, the report and run.json while the run goes on; other processes' cases are read from disk."""
+        began = time.monotonic()
+        known = {result.case: result for result in [*self.results]}
+        waiting = "not yet its turn"
+        results = [known.get(case.name, Result(case.name, case.described, reason=waiting)) for case in self.cases]
+        try:
+            self._summarise(results, interrupted=True, running=True)
+        except OSError as error:  # the last summary tells it, and stops the command
+            logger.debug("the summary so far cannot be written", exc_info=error)
+        ended = time.monotonic()
+        self.next_summary = ended + max(EVERY_SECONDS, COST * (ended - began))
+
+    def _finish(self, interrupted: bool) -> None:
         """Gather the results of all processes in the order of the cases, log their warnings, and sum them up."""
         known = {result.case: result for part in gather(self.results) for result in part}
         self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
@@ -137,14 +163,18 @@ class ScanEvaluator:
             return
         log_warnings(logger, {result.case: result.warnings for result in self.results})
         try:
-            results = with_earlier(self.results, self.output, self.made_with)
-            info = RunInfo.of(self.predictor, started, results, interrupted, earlier_runs(self.output / "run.json"))
-            info = replace(info, skipped=getattr(self.cases, "skipped", ()))
-            write_summary(results, self.output)
-            write_report(results, info, self.output)
-            info.write(self.output / "run.json")
+            self._summarise(self.results, interrupted)
         except OSError as error:
             raise UsageError(f"{self.output}: the summary cannot be written ({error.strerror})") from error
+
+    def _summarise(self, results: Sequence[Result], interrupted: bool, running: bool = False) -> None:
+        """Write summary.csv, report.html and run.json."""
+        results = with_earlier(results, self.output, self.made_with)
+        info = RunInfo.of(self.predictor, self.started, results, interrupted, self.earlier)
+        info = replace(info, skipped=getattr(self.cases, "skipped", ()), running=running)
+        write_summary(results, self.output)
+        write_report(results, info, self.output)
+        info.write(self.output / "run.json")
 
 
 def predict(

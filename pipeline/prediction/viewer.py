@@ -28,7 +28,10 @@ SCRIPTS = ("niivue.umd.js", "NIIVUE_LICENSE.txt", "viewer.js")
 """What is in it."""
 
 LEVELS = 4095
-"""Steps between the darkest and the brightest value of the scan that a page keeps."""
+"""Steps between the darkest and the brightest value of the scan that a page keeps, if they are not whole numbers."""
+
+BRIGHTEST = 8
+"""Values above so many times the 99.9th percentile are artefacts: they would leave few levels to the rest."""
 
 STEPS = 255
 """Steps of a map's values that a page keeps."""
@@ -67,18 +70,19 @@ def write_viewer(folder: Path, case: str, prediction: Prediction, label: ModelLa
         np.asarray(prediction.source.dataobj, np.float32).reshape(scores.mask.shape), posinf=0, neginf=0
     )
     grid = _Grid.around(scan, scores.mask, prediction.source.affine)
-    low, high = (float(value) for value in np.percentile(scan, (0, 99.95)))
+    low, high = float(scan.min()), min(float(scan.max()), BRIGHTEST * float(np.percentile(scan, 99.9)))
+    whole = np.array_equal(scan, np.rint(scan)) and high - low <= LEVELS
     dark, bright = (float(value) for value in np.percentile(scan[scores.mask], (1, 99.5)))
     volumes: dict[str, dict[str, Any]] = {"scan": {"shown": (min(0.0, dark), max(bright, dark + 1e-6))}}
-    files = {"scan": grid.nifti(scan, low, high, LEVELS)}
+    files = {"scan": grid.nifti(scan, low, high, round(high - low) if whole else LEVELS, np.int16)}
     recommended = scores.maps["recommended"]
     highest = max(float(recommended.max()), 1e-6)
     if findings is not None:
         top = max(findings.max_surprise, SHOWN[1])
         volumes["surprise"] = {"shown": SHOWN, "range": (0.0, top)}
-        files["surprise"] = grid.nifti(findings.surprise, 0.0, top, STEPS)
+        files["surprise"] = grid.nifti(findings.surprise, 0.0, top, STEPS, np.uint8)
     volumes["recommended"] = {"shown": (min((threshold or 0.0) / 2, highest / 2), highest), "range": (0.0, highest)}
-    files["recommended"] = grid.nifti(recommended, 0.0, highest, STEPS)
+    files["recommended"] = grid.nifti(recommended, 0.0, highest, STEPS, np.uint8)
     volumes["outlines"] = {}
     files["outlines"] = grid.outlines(scores.mask, findings)
     for name, content in files.items():
@@ -148,11 +152,11 @@ class _Grid:
         """Return the voxel of a place."""
         return [int(i) for i in np.rint(np.linalg.inv(self.affine) @ [*ras_mm, 1])[:3]]
 
-    def nifti(self, volume: np.ndarray, low: float, high: float, steps: int) -> bytes:
+    def nifti(self, volume: np.ndarray, low: float, high: float, steps: int, dtype: type) -> bytes:
         """Return a volume as .nii.gz whose values between low and high are told by whole numbers."""
-        step = (high - low) / steps or 1.0
+        step = (high - low) / max(steps, 1) or 1.0
         whole = np.rint((np.clip(self.cut(volume), low, high) - low) / step)
-        image = nib.nifti1.Nifti1Image(whole.astype(np.uint8 if steps < 256 else np.int16), self.affine)
+        image = nib.nifti1.Nifti1Image(whole.astype(dtype), self.affine)
         image.header.set_slope_inter(step, low)
         image.header.set_xyzt_units("mm")
         return _gzip(image.to_bytes())

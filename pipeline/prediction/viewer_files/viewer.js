@@ -123,6 +123,7 @@ class Viewer {
     }
     element("opacity-value").textContent = `${Math.round(100 * opacity)} %`;
     this.nv.updateGLVolume();
+    element("slices").dataset.map = this.shown.map;
   }
 
   /** Move the cross-hair to a voxel, and select a cluster. */
@@ -304,13 +305,13 @@ async function start() {
   element("viewer").hidden = false;
   await viewer.open();
   connect(viewer);
-  element("still").hidden = true;
+  element("still").hidden = element("no-viewer").hidden = true;
   document.body.classList.add("has-viewer");
   element("viewer").dataset.ready = "true";
 }
 
 start().catch((error) => {
   element("viewer").hidden = true;
-  element("no-viewer").textContent = `The slices cannot be shown here (${error.message}). The picture below is what is there.`;
-  element("no-viewer").hidden = false;
+  element("no-viewer").textContent = `The slices cannot be shown here: ${error.message}.`;
+  element("no-viewer").className = "bad";
 });
