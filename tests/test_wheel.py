@@ -47,10 +47,15 @@ def test_it_holds_every_module_template_and_file_of_the_bundle(wheel: zipfile.Zi
     needed = (
         modules
         | {file.relative_to(PROJECT) for file in parts}
-        | {file.relative_to(PROJECT) for file in (PROJECT / "pipeline").rglob("*.j2")}
+        | {
+            file.relative_to(PROJECT)
+            for kind in ("*.j2", "*.js", "*.txt")
+            for file in (PROJECT / "pipeline").rglob(kind)
+        }
     )
     held = {Path(name) for name in wheel.namelist()}
     assert len(parts) >= 9
+    assert PROJECT.joinpath("pipeline", "prediction", "viewer_files", "niivue.umd.js").relative_to(PROJECT) in held
     assert needed <= held
     assert {file.parts[0] for file in held if ".dist-info" not in file.parts[0]} == {*OWN_PACKAGES, "bundles"}
 

@@ -72,7 +72,7 @@ class ScanEvaluator:
         self.ahead = ThreadBuffer(CaseReader(dataset, self.output, self.made_with, overwrite), 1)
 
     def run(self) -> list[Result]:
-        """Predict all cases, and write summary.csv, report.html and run.json: at times, and at the end or if interrupted.
+        """Predict all cases, and write summary.csv, report.html and run.json, even if interrupted, and also in between.
 
         These files tell of earlier commands too; the returned results are those of this one.
 
@@ -143,9 +143,9 @@ class ScanEvaluator:
             self._summarise_so_far()
 
     def _summarise_so_far(self) -> None:
-        """Write the summary, the report and run.json while the run goes on; other processes' cases are read from disk."""
+        """Write the summary, the report and run.json while the run goes on, with what other processes wrote."""
         began = time.monotonic()
-        known = {result.case: result for result in [*self.results]}
+        known = {result.case: result for result in self.results.copy()}  # another thread adds some
         waiting = "not yet its turn"
         results = [known.get(case.name, Result(case.name, case.described, reason=waiting)) for case in self.cases]
         try:

@@ -199,9 +199,9 @@ class Viewer {
       return this.label(at);
     };
     const paths = { brain: new Path2D(), cluster: new Path2D(), selected: new Path2D() };
-    const line = (kind, i, j, toI, toJ) => {
+    const line = (kind, i, j, nextI, nextJ) => {
       paths[kind].moveTo(...onScreen(i, j));
-      paths[kind].lineTo(...onScreen(toI, toJ));
+      paths[kind].lineTo(...onScreen(nextI, nextJ));
     };
     const edge = (one, other, ...ends) => {
       if (one === other) return;
