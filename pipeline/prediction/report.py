@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import pandas as pd
 from pipeline.files import written_aside
 from pipeline.pages import render
 from pipeline.prediction.earlier import OTHERWISE
-from pipeline.prediction.results import Result
+from pipeline.prediction.results import RECORD, Result
 from pipeline.prediction.run_info import RunInfo
 from pipeline.scan_warnings import kinds_of
 
@@ -78,6 +79,7 @@ class Row:
         thumbnail: the small picture as JPEG in base64; empty if it is lost.
         place: where the largest cluster lies, in words.
         curve: None if the slice table is lost.
+        above_ml: marked volume minus what is to be expected in a healthy brain of its size, ml; None if unknown.
     """
 
     result: Result
@@ -85,6 +87,7 @@ class Row:
     thumbnail: str
     place: list[str]
     curve: Curve | None
+    above_ml: float | None = None
 
 
 def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
@@ -102,7 +105,7 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
         label=run.label,
         script=SCRIPT,
         script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
-        rows=_rows(sorted(results, key=_attention), run, output),
+        rows=sorted(_rows(results, run, output), key=_attention),
         failed=kinds_of({result.input: [result.reason] for result in results if result.status == "failed"}),
         undone=kinds_of({result.input: [result.reason] for result in results if result.status == "not done"}),
         warned=kinds_of({result.case: result.warnings for result in done}),
@@ -113,7 +116,6 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
         unfolded=UNFOLDED,
         links=LINKED,
         ml=_ml,
-        above=_above,
         false_alarm=_about(run.calibration.false_alarm_ml) if run.calibration else "",
         run=run,
         made_with=[(label, getattr(run, key)) for key, label in MADE_WITH.items() if getattr(run, key) is not None],
@@ -122,14 +124,11 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
         partial.write_text(page, encoding="utf-8", errors="replace")
 
 
-def _attention(result: Result) -> tuple[bool, bool, float, float]:
-    """Return the place of a result in the table: failed, warned, then by volume; surprise ends at a cap."""
-    return (
-        result.status == "done",
-        not result.warnings,
-        -(result.anomaly_ml or 0),
-        -(result.max_surprise or 0),
-    )
+def _attention(row: Row) -> tuple[bool, bool, float, float]:
+    """Return the place of a row: failed, warned, then by volume; surprise ends at a cap, which many scans reach."""
+    result = row.result
+    above = row.above_ml if row.above_ml is not None else result.anomaly_ml
+    return result.status == "done", not result.warnings, -(above or 0), -(result.max_surprise or 0)
 
 
 def _rows(results: Sequence[Result], run: RunInfo, output: Path) -> list[Row]:
@@ -156,16 +155,21 @@ def _rows(results: Sequence[Result], run: RunInfo, output: Path) -> list[Row]:
                 _thumbnail(Path(f"{start}_thumbnail.jpg")),
                 _place(result.largest_cluster_ras_mm),
                 _curve(tables[result.case], highest, threshold),
+                _above(result, run, output / result.case),
             )
         )
     return rows
 
 
-def _above(result: Result, run: RunInfo) -> float | None:
-    """Return the marked volume of a scan above what is to be expected in a healthy brain, ml; None if unknown."""
+def _above(result: Result, run: RunInfo, folder: Path) -> float | None:
+    """Return what is marked minus what is to be expected in a healthy brain of its size, ml; None if unknown."""
     if result.anomaly_ml is None or run.calibration is None:
         return None
-    return max(result.anomaly_ml - run.calibration.false_alarm_ml, 0.0)
+    try:
+        brain_ml = float(json.loads((folder / RECORD).read_text(encoding="utf-8"))["brain"]["ml"])
+    except (OSError, ValueError, KeyError, TypeError):  # a former version wrote it, or it is lost
+        brain_ml = run.calibration.brain_ml
+    return result.anomaly_ml - run.fpr * brain_ml
 
 
 def _ml(volume: float | None) -> str:

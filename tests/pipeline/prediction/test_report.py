@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -104,7 +105,7 @@ def test_names_are_harmless_in_the_page(tmp_path: Path) -> None:
     assert page.tags.count("script") == 1  # our own
     assert page.text.count(HOSTILE) == 4  # the warning, the reason, the file, and the name in the table
     assert page.text.count(f"/scans/{HOSTILE}") == 1
-    assert page.tags.count("b") == 5  # our own: two scans, three in the explanation
+    assert page.tags.count("b") == 6  # our own: two scans, four in the explanation
 
 
 def test_links_lead_to_the_files(tmp_path: Path) -> None:
@@ -302,3 +303,14 @@ def test_a_screen_reader_can_read_it(tmp_path: Path, browser: Browser, scheme: L
     ) as page:
         assert serious_of(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_scans_are_ordered_by_what_they_have_above_a_healthy_brain_of_their_size(tmp_path: Path) -> None:
+    results = [case(tmp_path, "large", anomaly_ml=14.0), case(tmp_path, "small", anomaly_ml=6.0)]
+    for name, brain_ml in (("large", 1500.0), ("small", 100.0)):
+        (tmp_path / name / "case.json").write_text(json.dumps({"brain": {"origin": "given", "ml": brain_ml}}))
+    write_report(results, RUN, tmp_path)
+    text = " ".join(Page(tmp_path / "report.html").text.split())
+    assert text.index("small") < text.index("large")
+    assert "5.0 ml above healthy" in text  # one voxel in a hundred of 100 ml
+    assert "14.0 ml none above healthy" in text
