@@ -59,7 +59,7 @@ class Viewer {
       logLevel: "error",
       tileMargin: 4,
       mouseEventConfig: {
-        leftButton: { primary: DRAG_MODE.crosshair, withShift: DRAG_MODE.windowing },
+        leftButton: { primary: DRAG_MODE.crosshair },
         rightButton: DRAG_MODE.windowing,
         centerButton: DRAG_MODE.windowing,
       },
@@ -262,6 +262,11 @@ function connect(viewer) {
   element("edges").addEventListener("change", (event) => {
     viewer.shown.outlines = event.target.checked;
     viewer.nv.drawScene();
+  });
+  element("drag").addEventListener("change", (event) => {
+    const { DRAG_MODE } = globalThis.niivue, { mouseEventConfig, touchEventConfig } = viewer.nv.opts;
+    const mode = event.target.checked ? DRAG_MODE.windowing : DRAG_MODE.crosshair;
+    mouseEventConfig.leftButton.primary = touchEventConfig.singleTouch = mode;
   });
   element("levels").addEventListener("click", () => {
     [viewer.nv.volumes[0].cal_min, viewer.nv.volumes[0].cal_max] = viewer.window;

@@ -68,7 +68,7 @@ class Page(HTMLParser):
 def test_failures_come_first_then_warnings_then_scans_by_marked_volume(tmp_path: Path) -> None:
     results = [
         case(tmp_path, "less", anomaly_ml=2.0, max_surprise=6.0),
-        case(tmp_path, "least", anomaly_ml=1.0, max_surprise=5.0, warnings=("odd spacing",)),
+        case(tmp_path, "doubtful", anomaly_ml=1.0, max_surprise=5.0, warnings=("odd spacing",)),
         case(tmp_path, "most", anomaly_ml=2.0, max_surprise=6.5),
         Result("broken", "/scans/broken.nii.gz", "failed", "the file is empty"),
         Result("later", "/scans/later.nii.gz"),
@@ -84,7 +84,7 @@ def test_failures_come_first_then_warnings_then_scans_by_marked_volume(tmp_path:
         "Scans: failed, with warnings, then the largest marked volume first",
     ]
     places = [text.index(words) for words in order]
-    places += [text.index(f" {name} ", places[-1] + 20) for name in ("broken", "later", "least", "most", "less")]
+    places += [text.index(f" {name} ", places[-1] + 20) for name in ("broken", "later", "doubtful", "most", "less")]
     assert places == sorted(places)
     assert "1 failed" in text
     assert "12 healthy scans" in text

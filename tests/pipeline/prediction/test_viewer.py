@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -249,3 +249,47 @@ def test_on_paper_it_has_the_picture_and_all_columns(tmp_path: Path, browser: Br
     (row,) = re.findall(r"^ *2 .*$", text, re.MULTILINE)
     assert len(row.split()) == 16
     assert "Research use only" in text
+
+
+def test_the_wheel_goes_through_slices_and_dragging_sets_the_grey_levels(tmp_path: Path, browser: Browser) -> None:
+    page_file = write(tmp_path / "out", "one", prediction_of(tmp_path, AFFINES["RAS"]))
+    with visited(browser, page_file, viewport={"width": 1280, "height": 900}) as page:
+        ready(page)
+
+        def inside() -> tuple[float, float]:
+            """Return a place in the first plane on the screen, which a click on a control may scroll."""
+            page.locator("#place").scroll_into_view_if_needed()
+            box = page.locator("#slices").bounding_box()
+            return box["x"] + 150, box["y"] + box["height"] / 2
+
+        def voxel() -> list[int]:
+            return [int(i) for i in page.locator("#slices").get_attribute("data-voxel").split()]
+
+        def levels() -> list[float]:
+            return page.evaluate("[cevaeViewer.nv.volumes[0].cal_min, cevaeViewer.nv.volumes[0].cal_max]")
+
+        def drag(button: Literal["left", "right"]) -> None:
+            x, y = inside()
+            page.mouse.move(x, y)
+            page.mouse.down(button=button)
+            page.mouse.move(x + 50, y + 30, steps=4)
+            page.mouse.up(button=button)
+
+        before = voxel()
+        page.mouse.move(*inside())
+        page.mouse.wheel(0, 100)
+        page.wait_for_timeout(200)
+        after = voxel()
+        assert after[:2] == before[:2]
+        assert abs(after[2] - before[2]) == 1
+        first = levels()
+        drag("left")
+        assert levels() == first
+        assert voxel()[:2] != before[:2]
+        drag("right")
+        assert levels() != first
+        page.get_by_role("button", name="Reset grey levels").click()
+        assert levels() == first
+        page.get_by_label("Drag for grey levels").check()
+        drag("left")
+        assert levels() != first
