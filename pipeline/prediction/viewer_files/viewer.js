@@ -39,7 +39,7 @@ class Viewer {
   }
 
   async open() {
-    const { Niivue, DRAG_MODE, SHOW_RENDER } = globalThis.niivue;
+    const { Niivue, SHOW_RENDER } = globalThis.niivue;
     this.nv = new Niivue({
       isRadiologicalConvention: true, // the patient's right at the left edge, as in the pictures
       sagittalNoseLeft: true,
@@ -58,14 +58,9 @@ class Viewer {
       viewModeHotKey: "",
       logLevel: "error",
       tileMargin: 4,
-      mouseEventConfig: {
-        leftButton: { primary: DRAG_MODE.crosshair },
-        rightButton: DRAG_MODE.windowing,
-        centerButton: DRAG_MODE.windowing,
-      },
-      touchEventConfig: { singleTouch: DRAG_MODE.crosshair, doubleTouch: DRAG_MODE.windowing },
     });
     await this.nv.attachToCanvas(element("slices"));
+    this.dragFor("crosshair");
     this.nv.addColormap("surprise", this.data.colours);
     this.outlines = element("outlines");
     const draw = this.nv.drawScene.bind(this.nv);
@@ -84,6 +79,14 @@ class Viewer {
     await this.show(this.shown.map);
     const first = this.data.clusters[0];
     this.go(first ? first.peak : this.data.shape.map((n) => Math.floor(n / 2)), first ? first.cluster : 0);
+  }
+
+  /** Choose what the left button and a finger do: "crosshair" or "windowing", the grey levels. */
+  dragFor(mode) {
+    const { DRAG_MODE } = globalThis.niivue, { windowing } = DRAG_MODE, primary = DRAG_MODE[mode];
+    const leftButton = { primary, withShift: windowing };
+    this.nv.setMouseEventConfig({ leftButton, rightButton: windowing, centerButton: windowing });
+    this.nv.setTouchEventConfig({ singleTouch: primary, doubleTouch: windowing });
   }
 
   async add(name, colormap) {
@@ -263,11 +266,7 @@ function connect(viewer) {
     viewer.shown.outlines = event.target.checked;
     viewer.nv.drawScene();
   });
-  element("drag").addEventListener("change", (event) => {
-    const { DRAG_MODE } = globalThis.niivue, { mouseEventConfig, touchEventConfig } = viewer.nv.opts;
-    const mode = event.target.checked ? DRAG_MODE.windowing : DRAG_MODE.crosshair;
-    mouseEventConfig.leftButton.primary = touchEventConfig.singleTouch = mode;
-  });
+  element("drag").addEventListener("change", (event) => viewer.dragFor(event.target.checked ? "windowing" : "crosshair"));
   element("levels").addEventListener("click", () => {
     [viewer.nv.volumes[0].cal_min, viewer.nv.volumes[0].cal_max] = viewer.window;
     viewer.nv.updateGLVolume();
