@@ -17,6 +17,7 @@ from benchmarks.scans import write_datalist, write_scans
 from benchmarks.training import seconds
 from pipeline.prediction import predict
 from pipeline.prediction.case_folder import write_case
+from pipeline.prediction.model_label import ModelLabel
 from pipeline.scans import find_cases
 from pipeline.scoring import MAPS, open_predictor, score_scan
 from pipeline.training import train
@@ -43,7 +44,7 @@ def stages(run: Path, scan: Path, folder: Path) -> dict[str, float]:
     prediction = predictor(item)
     clock.append(time.perf_counter())
     folder.mkdir()
-    write_case(folder, "case", prediction)
+    write_case(folder, "case", prediction, ModelLabel.of(predictor), predictor.threshold)
     clock.append(time.perf_counter())
     read, read_and_preprocess, score, invert, whole_score, whole, write = np.diff(clock).tolist()
     return {

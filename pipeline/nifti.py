@@ -1,6 +1,7 @@
 """NIfTI files: their names, images on exactly the grid of a scan, and slices as they are looked at."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -17,8 +18,30 @@ GEOMETRY = (
 """The fields of a header that place its voxels in space. All others, and the extensions, may name a patient."""
 
 
-def on_grid_of(scan: nib.nifti1.Nifti1Image, voxels: np.ndarray) -> nib.nifti1.Nifti1Image:
+@dataclass(frozen=True)
+class Meaning:
+    """What a header says of its voxels, so that viewers open them with sensible colours.
+
+    Attributes:
+        description: what the values are, 79 characters at most.
+        intent: nibabel's name of the NIfTI intent: "estimate", "label" or "log10 p value".
+        shown: the values at the two ends of the colours.
+    """
+
+    description: str
+    intent: str
+    shown: tuple[float, float]
+
+
+def on_grid_of(
+    scan: nib.nifti1.Nifti1Image, voxels: np.ndarray, meaning: Meaning | None = None
+) -> nib.nifti1.Nifti1Image:
     """Return voxels (X, Y, Z) as an image with a scan's shape, affine, form codes and units, and nothing else.
+
+    Args:
+        scan: the scan.
+        voxels: the voxels.
+        meaning: what the header says of them; if None, nothing.
 
     Raises:
         ValueError: if the voxels' shape is not the scan's.
@@ -30,6 +53,10 @@ def on_grid_of(scan: nib.nifti1.Nifti1Image, voxels: np.ndarray) -> nib.nifti1.N
     header.set_data_shape(voxels.shape)
     for field in GEOMETRY:
         header[field] = scan.header[field]
+    if meaning is not None:
+        header["descrip"] = meaning.description
+        header.set_intent(meaning.intent)
+        header["cal_min"], header["cal_max"] = meaning.shown
     return nib.nifti1.Nifti1Image(voxels, scan.affine, header)
 
 

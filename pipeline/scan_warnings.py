@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -32,15 +33,21 @@ def log_warnings(logger: logging.Logger, warnings: Mapping[str, Sequence[str]]) 
         logger.warning("warning: %s", line)
 
 
-def lines_of(warnings: Mapping[str, Sequence[str]], all_names: bool = False) -> list[str]:
-    """Return a line for each kind of warning that several scans share, and one for the other warnings of each scan.
+@dataclass(frozen=True)
+class Kind:
+    """Warnings of one kind.
 
-    Causes come before consequences, as they do among the warnings of a scan.
-
-    Args:
-        warnings: the warnings of each scan, by its name.
-        all_names: whether a line names all of its scans, not just the first ones.
+    Attributes:
+        text: the warning; numbers that differ between the scans are a range.
+        names: the scans.
     """
+
+    text: str
+    names: tuple[str, ...]
+
+
+def kinds_of(warnings: Mapping[str, Sequence[str]]) -> list[Kind]:
+    """Return the kinds of the warnings of scans, by the scans' names: causes before consequences, as in each scan."""
     kinds: dict[str, dict[str, str]] = {}
     causes: dict[str, set[str]] = {}
     for name, texts in warnings.items():
@@ -50,16 +57,26 @@ def lines_of(warnings: Mapping[str, Sequence[str]], all_names: bool = False) -> 
             kinds.setdefault(kind, {})[name] = text
             causes.setdefault(kind, set()).update(before - {kind})
             before.add(kind)
+    return [Kind(_merged(list(kinds[kind].values())), tuple(kinds[kind])) for kind in _ordered(causes)]
+
+
+def lines_of(warnings: Mapping[str, Sequence[str]], all_names: bool = False) -> list[str]:
+    """Return a line for each kind of warning that several scans share, and one for the other warnings of each scan.
+
+    Args:
+        warnings: the warnings of each scan, by its name.
+        all_names: whether a line names all of its scans, not just the first ones.
+    """
     lines = []
     alone: dict[str, list[str]] = {}
-    for kind in _ordered(causes):
-        (first, text), *others = kinds[kind].items()
+    for kind in kinds_of(warnings):
+        first, *others = kind.names
         if others:
-            lines.append(f"{_named(list(kinds[kind]), all_names)}: {_merged(list(kinds[kind].values()))}")
+            lines.append(f"{_named(kind.names, all_names)}: {kind.text}")
             continue
         if first not in alone:
             lines.append(first)
-        alone.setdefault(first, []).append(text)
+        alone.setdefault(first, []).append(kind.text)
     return [f"{line}: {'; '.join(alone[line])}" if line in alone else line for line in lines]
 
 

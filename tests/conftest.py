@@ -3,14 +3,19 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from browsers import CHROMIUM, OPTIONS
 from helpers import SMALL
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
 from pipeline.cohorts.phantom import make_phantom_cohort
 from pipeline.training.run import train
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 """Real scans beside the checkout; tests that need them skip where they are missing."""
@@ -47,3 +52,15 @@ def real_data() -> Callable[[str], Path]:
         return path
 
     return datalist
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium; tests that need one skip where it is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here to open a page in")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=[*OPTIONS])
+        yield chromium
+        chromium.close()

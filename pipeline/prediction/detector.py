@@ -19,6 +19,7 @@ from pipeline.cohorts import Entry
 from pipeline.errors import ScanError, reason_of
 from pipeline.model import open_model
 from pipeline.nifti import on_grid_of
+from pipeline.prediction.meanings import meaning_of
 from pipeline.scans import Case
 from pipeline.scoring import open_predictor
 
@@ -59,8 +60,8 @@ class AnomalyDetector:
             mask: the brain mask; if None, it is found.
 
         Returns:
-            Images on the scan's grid: SimpleITK's for a SimpleITK image, else nibabel's. `surprise` and `anomalies`
-            need a calibration; a context encoder has no `kl` and `combined`.
+            Images on the scan's grid: SimpleITK's for a SimpleITK image, else nibabel's. `surprise`, `anomalies`
+            and `clusters` need a calibration; a context encoder has no `kl` and `combined`.
 
         Raises:
             ScanError: if the scan cannot be used.
@@ -79,7 +80,8 @@ class AnomalyDetector:
             logger.warning("%s", warning)
         if isinstance(channels[0], SimpleITK.Image):
             return {name: _as_simple_itk(voxels, channels[0]) for name, voxels in prediction.maps.items()}
-        return {name: on_grid_of(prediction.source, voxels) for name, voxels in prediction.maps.items()}
+        maps = prediction.maps
+        return {name: on_grid_of(prediction.source, voxels, meaning_of(name, voxels)) for name, voxels in maps.items()}
 
 
 def _file_of(image: Any, file: Path) -> str:

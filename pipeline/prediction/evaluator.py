@@ -10,6 +10,7 @@ prediction.
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -24,16 +25,24 @@ from pipeline.errors import UsageError
 from pipeline.model import Run, build, open_model
 from pipeline.prediction.case_folder import folder_aside, write_case
 from pipeline.prediction.earlier import MadeWith, earlier_runs, with_earlier
+from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.reader import CaseReader, Reading
 from pipeline.prediction.report import write_report
 from pipeline.prediction.results import BrainUsed, Result, write_record, write_summary
 from pipeline.prediction.run_info import RunInfo
+from pipeline.prediction.viewer import copy_viewer
 from pipeline.processes import gather, joined_processes, rank, share_of_process
 from pipeline.scan_warnings import log_warnings
 from pipeline.scans import NONE, Case
 from pipeline.scoring import Prediction, Predictor
 
 logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 30.0
+"""Time from one summary of a run that goes on to the next, at least, s."""
+
+COST = 20
+"""A summary of a run that goes on takes one in so many parts of the time, at most."""
 
 
 class ScanEvaluator:
@@ -51,6 +60,7 @@ class ScanEvaluator:
         self.cases: Sequence[Case] = dataset.data
         self.output = Path(str(output))  # the MONAI bundle gives a number for 2024
         self.results: list[Result] = []
+        self.next_summary = 0.0
         extraction = predictor.read.brain_extraction
         tool = extraction.tool.version if extraction is not None and extraction.tool is not None else NONE
         finding = {"fpr": predictor.fpr, "minimum_cluster_ml": predictor.minimum_cluster_ml, "brain": tool}
@@ -58,19 +68,23 @@ class ScanEvaluator:
         digest = hashlib.sha256(settings.encode()).hexdigest()
         calibration = predictor.calibration.fingerprint if predictor.calibration is not None else None
         self.made_with = MadeWith(predictor.model.fingerprint, calibration, digest)
+        self.label = ModelLabel.of(predictor)
         self.ahead = ThreadBuffer(CaseReader(dataset, self.output, self.made_with, overwrite), 1)
 
     def run(self) -> list[Result]:
-        """Predict all cases, and write summary.csv, report.html and run.json, even if interrupted.
+        """Predict all cases, and write summary.csv, report.html and run.json, even if interrupted, and also in between.
 
         These files tell of earlier commands too; the returned results are those of this one.
 
         Raises:
             UsageError: if the output folder cannot be made or written.
         """
-        started = datetime.now(UTC)
+        self.started = datetime.now(UTC)
         try:
             self.output.mkdir(parents=True, exist_ok=True)
+            if rank() == 0:
+                copy_viewer(self.output)
+            self.earlier = earlier_runs(self.output / "run.json")
         except OSError as error:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
         if self.predictor.calibration is None:
@@ -84,13 +98,15 @@ class ScanEvaluator:
                 progress = tqdm(self.ahead, "predicting", number, unit="scan", disable=rank() > 0 or None)
                 for reading in progress if number else ():
                     prediction = self._predict(reading)
+                    if failed := sum(result.status == "failed" for result in self.results):
+                        progress.set_postfix(failed=failed)
                     if prediction is not None:
                         if writing is not None:
                             writing.result()  # at most one case waits, so memory is bounded
                         writing = pool.submit(self._write, reading, prediction)
             interrupted = False
         finally:
-            self._finish(started, interrupted)
+            self._finish(interrupted)
         return self.results
 
     def _predict(self, reading: Reading | Result) -> Prediction | None:
@@ -109,7 +125,7 @@ class ScanEvaluator:
         case, findings = reading.case, prediction.findings
         try:
             with folder_aside(self.output / case.name) as partial:
-                write_case(partial, case.name, prediction)
+                write_case(partial, case.name, prediction, self.label, self.predictor.threshold)
                 result = Result(
                     case.name,
                     case.described,
@@ -123,8 +139,23 @@ class ScanEvaluator:
         except Exception as error:  # for example a full disk; the next case may still be written
             result = reading.failed(error)
         self.results.append(result)
+        if rank() == 0 and time.monotonic() >= self.next_summary:
+            self._summarise_so_far()
 
-    def _finish(self, started: datetime, interrupted: bool) -> None:
+    def _summarise_so_far(self) -> None:
+        """Write the summary, the report and run.json while the run goes on, with what other processes wrote."""
+        began = time.monotonic()
+        known = {result.case: result for result in self.results.copy()}  # another thread adds some
+        waiting = "not yet its turn"
+        results = [known.get(case.name, Result(case.name, case.described, reason=waiting)) for case in self.cases]
+        try:
+            self._summarise(results, interrupted=True, running=True)
+        except OSError as error:  # the last summary tells it, and stops the command
+            logger.debug("the summary so far cannot be written", exc_info=error)
+        ended = time.monotonic()
+        self.next_summary = ended + max(EVERY_SECONDS, COST * (ended - began))
+
+    def _finish(self, interrupted: bool) -> None:
         """Gather the results of all processes in the order of the cases, log their warnings, and sum them up."""
         known = {result.case: result for part in gather(self.results) for result in part}
         self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
@@ -132,14 +163,18 @@ class ScanEvaluator:
             return
         log_warnings(logger, {result.case: result.warnings for result in self.results})
         try:
-            results = with_earlier(self.results, self.output, self.made_with)
-            info = RunInfo.of(self.predictor, started, results, interrupted, earlier_runs(self.output / "run.json"))
-            info = replace(info, skipped=getattr(self.cases, "skipped", ()))
-            write_summary(results, self.output)
-            write_report(results, info, self.output)
-            info.write(self.output / "run.json")
+            self._summarise(self.results, interrupted)
         except OSError as error:
             raise UsageError(f"{self.output}: the summary cannot be written ({error.strerror})") from error
+
+    def _summarise(self, results: Sequence[Result], interrupted: bool, running: bool = False) -> None:
+        """Write summary.csv, report.html and run.json."""
+        results = with_earlier(results, self.output, self.made_with)
+        info = RunInfo.of(self.predictor, self.started, results, interrupted, self.earlier)
+        info = replace(info, skipped=getattr(self.cases, "skipped", ()), running=running)
+        write_summary(results, self.output)
+        write_report(results, info, self.output)
+        info.write(self.output / "run.json")
 
 
 def predict(

@@ -1,15 +1,18 @@
-"""The ITK-SNAP workspace of a case: the scan, the maps over it and the anomalies as its segmentation.
+"""The ITK-SNAP workspace of a case: the scan, the maps over it and the clusters as its segmentation.
 
 Keys and their order follow ITK-SNAP's own samples (Testing/TestData/*.itksnap) and the code that reads them.
 """
 
+import colorsys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import nibabel as nib
 
-from pipeline.prediction.colours import COLOURS, CONTOUR, OPACITY, SHOWN
+from pipeline.prediction.colours import COLOURS, OPACITY, SHOWN
+from pipeline.scoring import Cluster, Findings
 
 SAVED_IN = "/case"
 """SaveLocation of the workspace. No case is ever stored at this path, so ITK-SNAP always resolves files relative to the
@@ -38,37 +41,45 @@ LABEL_DESCRIPTIONS = """################################################
 # IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
 ################################################
     0     0    0    0        0  0  0    "Clear Label"
-    1   {:3d}  {:3d}  {:3d}        1  1  1    "anomaly"
 """
 
+LABEL_DESCRIPTION = '{:5d}   {:3d}  {:3d}  {:3d}        1  1  1    "{}"\n'
 
-def write_workspace(folder: Path, case: str, max_surprise: float | None) -> None:
+
+GOLDEN = 0.618034
+"""Step between the hues of two clusters, as a share of the circle: no two of them are alike."""
+
+Label = tuple[int, tuple[int, ...], str]
+"""A label's number, its red, green and blue, and its text."""
+
+
+def write_workspace(folder: Path, case: str, findings: Findings | None) -> None:
     """Write CASE.itksnap beside the maps of a case, and with calibration CASE_labels.txt.
 
     Args:
         folder: the folder with CASE_image.nii.gz and CASE_recommended.nii.gz, and with calibration also
-            CASE_surprise.nii.gz and CASE_anomalies.nii.gz. Without calibration `recommended` is the overlay and there
+            CASE_surprise.nii.gz and CASE_clusters.nii.gz. Without calibration `recommended` is the overlay and there
             is no segmentation.
         case: the start of the files' names.
-        max_surprise: the highest value of CASE_surprise, None without calibration.
+        findings: what was found, None without calibration.
     """
 
     def file_of(name: str) -> Path:
         return folder / f"{case}_{name}.nii.gz"
 
-    layers = [_layer(file_of("image"), "MainRole", alpha=255, project=_project(file_of("image")))]
+    labels = _labels(findings.clusters) if findings is not None else []
+    layers = [_layer(file_of("image"), "MainRole", alpha=255, project=_project(file_of("image"), labels))]
     # `recommended` is under the surprise, and then wholly transparent.
     layers.append(
-        _layer(
-            file_of("recommended"), "OverlayRole", OPACITY if max_surprise is None else 0, "recommended", _line(0, 1)
-        )
+        _layer(file_of("recommended"), "OverlayRole", OPACITY if findings is None else 0, "recommended", _line(0, 1))
     )
-    if max_surprise is not None:
+    if findings is not None:
         # A curve's t runs from 0 at the map's lowest value, which is 0, to 1 at its highest.
-        curve = _line(*(value / (max_surprise or 1) for value in SHOWN))
+        curve = _line(*(value / (findings.max_surprise or 1) for value in SHOWN))
         layers.append(_layer(file_of("surprise"), "OverlayRole", OPACITY, "surprise", curve))
-        layers.append(_layer(file_of("anomalies"), "SegmentationRole", alpha=0, nickname="anomalies"))
-        (folder / f"{case}_labels.txt").write_text(LABEL_DESCRIPTIONS.format(*CONTOUR), encoding="utf-8")
+        layers.append(_layer(file_of("clusters"), "SegmentationRole", alpha=0, nickname="clusters"))
+        lines = [LABEL_DESCRIPTION.format(number, *colour, text) for number, colour, text in labels]
+        (folder / f"{case}_labels.txt").write_text(LABEL_DESCRIPTIONS + "".join(lines), encoding="utf-8")
 
     registry = _element(
         "registry",
@@ -81,6 +92,18 @@ def write_workspace(folder: Path, case: str, max_surprise: float | None) -> None
     ElementTree.indent(registry)
     text = WORKSPACE_HEADER + ElementTree.tostring(registry, encoding="unicode") + "\n"
     (folder / f"{case}.itksnap").write_text(text, encoding="utf-8")
+
+
+def _labels(clusters: Sequence[Cluster]) -> list[Label]:
+    """Return the label of each cluster; neighbouring numbers have hues that are far from each other."""
+    return [
+        (
+            cluster.cluster,
+            tuple(round(255 * part) for part in colorsys.hsv_to_rgb(0.54 + GOLDEN * i, 1.0, 1.0)),
+            f"cluster {cluster.cluster}, {cluster.volume_ml:.3g} ml, {cluster.side}",
+        )
+        for i, cluster in enumerate(clusters)
+    ]
 
 
 def _element(tag: str, content: dict[str, Any], **attributes: str) -> ElementTree.Element:
@@ -115,9 +138,12 @@ def _layer(
     return layer if project is None else {**layer, "ProjectMetaData": project}
 
 
-def _project(image: Path) -> dict[str, Any]:
+def _project(image: Path, labels: Sequence[Label]) -> dict[str, Any]:
     """Return the settings of the whole workspace; ITK-SNAP ignores them unless the dimensions are the image's."""
-    anomaly = {"Alpha": 255, "Color": " ".join(map(str, CONTOUR)), "Flags": "1 1", "Index": 1, "Label": "anomaly"}
+    elements = {
+        f"Element[{i}]": {"Alpha": 255, "Color": " ".join(map(str, colour)), "Flags": "1 1", "Index": n, "Label": text}
+        for i, (n, colour, text) in enumerate(labels)
+    }
     return {
         "Files": {"Grey": {"Dimensions": " ".join(map(str, nib.nifti1.Nifti1Image.from_filename(image).shape[:3]))}},
         "IRIS": {
@@ -129,7 +155,7 @@ def _project(image: Path) -> dict[str, Any]:
                 "PolygonInvert": 0,
                 "SegmentationAlpha": 0.35,
             },
-            "LabelTable": {"NumberOfElements": 1, "Element[0]": anomaly},
+            "LabelTable": {"NumberOfElements": len(labels), **elements},
         },
     }
 

@@ -1,5 +1,6 @@
 """Pictures: the preview of a case, composed of pixels, because a figure of many axes takes longer than the scores."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,8 @@ THUMBNAIL = 96
 
 GAP, LEFT, TOP, BOTTOM, BAR = 6, 22, 30, 60, 138
 """Pixels between panels, at the left, above and below them, and for the colour bar at the right."""
+LINE = 20
+"""Pixels from one line of text to the next."""
 NARROWEST = 600
 """Smallest width of the whole picture, pixels."""
 
@@ -49,28 +52,39 @@ class Preview:
 
 
 def write_preview(
-    folder: Path, case: str, scan: nib.nifti1.Nifti1Image, scores: ScanScores, surprise: np.ndarray | None = None
+    folder: Path,
+    case: str,
+    scan: nib.nifti1.Nifti1Image,
+    scores: ScanScores,
+    surprise: np.ndarray | None = None,
+    model: Sequence[str] = (),
 ) -> None:
     """Write CASE_preview.png, and CASE_thumbnail.jpg with the most surprising slice alone.
 
     Args:
         folder: where to write.
         case: the name that the files begin with.
-        scan, scores, surprise: see `draw_preview`.
+        scan, scores, surprise, model: see `draw_preview`.
     """
-    preview = draw_preview(scan, scores, surprise)
+    preview = draw_preview(scan, scores, surprise, model)
     preview.picture.save(folder / f"{case}_preview.png", compress_level=3)
     preview.overlay.thumbnail((THUMBNAIL, THUMBNAIL))
     preview.overlay.save(folder / f"{case}_thumbnail.jpg", quality=85)
 
 
-def draw_preview(scan: nib.nifti1.Nifti1Image, scores: ScanScores, surprise: np.ndarray | None = None) -> Preview:
+def draw_preview(
+    scan: nib.nifti1.Nifti1Image,
+    scores: ScanScores,
+    surprise: np.ndarray | None = None,
+    model: Sequence[str] = (),
+) -> Preview:
     """Draw the slices with the highest scores: scan, reconstruction, and the surprise over the scan.
 
     Args:
         scan: the scan, (X, Y, Z).
         scores: its scores.
         surprise: (X, Y, Z); without it, `recommended` is shown instead.
+        model: lines that say which model made it.
     """
     recommended = scores.maps["recommended"]
     name, overlay, shown = "surprise", surprise, SHOWN
@@ -87,9 +101,9 @@ def draw_preview(scan: nib.nifti1.Nifti1Image, scores: ScanScores, surprise: np.
     width, height = panels[0].size
 
     headings = [f"slice {i}, {mm:+.0f} mm" for i, mm in zip(slices["index"], slices["position_mm"], strict=True)]
-    picture, places = _mosaic(panels, headings, ["scan", "reconstruction", name], SIDES[scores.slice_axis])
+    picture, places = _mosaic(panels, headings, ["scan", "reconstruction", name], SIDES[scores.slice_axis], len(model))
     x, y = places[-1]
-    _draw_legend(picture, (x + width + 2 * GAP, y + 24, y + height), name, shown)
+    _draw_legend(picture, (x + width + 2 * GAP, y + 24, y + height), name, shown, model)
 
     x, y = places[3 * int(slices["max_recommended"].to_numpy().argmax()) + 2]
     return Preview(picture, picture.crop((x, y, x + width, y + height)))
@@ -181,9 +195,12 @@ def _blended(grey: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 def _mosaic(
-    panels: list[Image.Image], headings: list[str], names: list[str], sides: tuple[str, str]
+    panels: list[Image.Image], headings: list[str], names: list[str], sides: tuple[str, str], lines: int
 ) -> tuple[Image.Image, list[tuple[int, int]]]:
-    """Return a picture of the panels, three for each slice, and the places of their upper left corners."""
+    """Return a picture of the panels, three for each slice, and the places of their upper left corners.
+
+    Below the panels there is room for so many lines about the model.
+    """
     # A column for each slice, with the names at the left; a single slice lies in a row, with the names above.
     columns, rows, left = len(headings), len(names), GAP + LEFT
     if columns == 1:
@@ -191,7 +208,7 @@ def _mosaic(
     width, height = panels[0].size
     places = [(left + i * (width + GAP), TOP + j * (height + GAP)) for i in range(columns) for j in range(rows)]
     x, y = places[-1]
-    picture = Image.new("RGB", (max(x + width + BAR, NARROWEST), y + height + BOTTOM))
+    picture = Image.new("RGB", (max(x + width + BAR, NARROWEST), y + height + BOTTOM + lines * LINE))
     draw = ImageDraw.Draw(picture)
     for (x, y), panel in zip(places, panels, strict=True):
         picture.paste(panel, (x, y))
@@ -223,7 +240,9 @@ def _write_upwards(picture: Image.Image, place: tuple[int, int], text: str) -> N
     picture.paste(line.rotate(90, expand=True), (place[0], place[1] - length // 2))
 
 
-def _draw_legend(picture: Image.Image, place: tuple[int, int, int], name: str, shown: tuple[float, float]) -> None:
+def _draw_legend(
+    picture: Image.Image, place: tuple[int, int, int], name: str, shown: tuple[float, float], model: Sequence[str]
+) -> None:
     """Draw the colour bar, at x from top to bottom, and below the panels how it is read and what it is not for."""
     x, top, bottom = place
     ramp = np.repeat(np.linspace(1, 0, bottom - top)[:, None], 14, axis=1)
@@ -240,5 +259,6 @@ def _draw_legend(picture: Image.Image, place: tuple[int, int, int], name: str, s
         "recommended": "not calibrated: do not compare the colours of different scans",
     }[name]
     middle, end = picture.width // 2, picture.height
-    _write(draw, (middle, end - 40), f"{hint}; blue: edge of the brain mask", "mm", 13, "lightgrey")
-    _write(draw, (middle, end - 18), RESEARCH_ONLY, "mm", 13, "grey")
+    lines = [f"{hint}; blue: edge of the brain mask", *model, RESEARCH_ONLY]
+    for i, line in enumerate(reversed(lines)):
+        _write(draw, (middle, end - 18 - LINE * i), line, "mm", 13, "lightgrey" if i == len(model) + 1 else "darkgrey")

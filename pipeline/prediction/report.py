@@ -1,6 +1,10 @@
 """The report of a prediction: one HTML page that opens offline, what needs attention first."""
 
 import base64
+import hashlib
+import json
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +15,27 @@ import pandas as pd
 from pipeline.files import written_aside
 from pipeline.pages import render
 from pipeline.prediction.earlier import OTHERWISE
-from pipeline.prediction.results import Result
+from pipeline.prediction.results import RECORD, Result
 from pipeline.prediction.run_info import RunInfo
+from pipeline.scan_warnings import kinds_of
 
 WIDTH, HEIGHT = 190, 56
 """Size of a slice curve, pixels."""
 
 UNFOLDED = 8
-"""Failures, and warnings, that are shown at once; the others are folded."""
+"""Kinds of failures and warnings, and scans of a kind, that are shown at once; the others are folded."""
+
+SCRIPT = (Path(__file__).parent / "report.js").read_text(encoding="utf-8")
+"""The script of the table: in the page, so that the page alone can be sent to somebody."""
 
 POINTS = 100
 """Points of a slice curve, at most."""
 
-LINKED = ("_preview.png", ".itksnap", "_slices.csv")
-"""Endings of the files of a case that the report links."""
+LINKED = {
+    "_viewer.html": "viewer", "_preview.png": "preview", ".itksnap": "ITK-SNAP", "_clusters.csv": "clusters",
+    "_slices.csv": "slices",
+}  # fmt: skip
+"""Endings of the files of a case that the report links, with the words of the links."""
 
 DIRECTIONS = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
 """Words for the positive and the negative direction of each RAS axis."""
@@ -64,10 +75,11 @@ class Row:
 
     Attributes:
         result: what became of it.
-        files: endings of the files that the report can link.
+        files: endings of the files that the report can link; none if it is not done, like all that follows.
         thumbnail: the small picture as JPEG in base64; empty if it is lost.
         place: where the largest cluster lies, in words.
         curve: None if the slice table is lost.
+        above_ml: marked volume minus what is to be expected in a healthy brain of its size, ml; None if unknown.
     """
 
     result: Result
@@ -75,6 +87,7 @@ class Row:
     thumbnail: str
     place: list[str]
     curve: Curve | None
+    above_ml: float | None = None
 
 
 def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
@@ -86,17 +99,22 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
         output: the folder of the outputs, with a folder for each case that is done.
     """
     done = [result for result in results if result.status == "done"]
-    # By volume first: surprise ends at a cap, which many scans reach.
-    done.sort(key=lambda r: (r.anomaly_ml or 0, r.max_surprise or 0), reverse=True)
     page = render(
         "prediction/report.html.j2",
         title=f"Anomaly maps of {len(results)} scan{'' if len(results) == 1 else 's'}",
-        rows=_rows(done, run, output),
-        failed=[(result.input, [result.reason]) for result in results if result.status == "failed"],
-        undone=[(result.input, [result.reason]) for result in results if result.status == "not done"],
-        warned=[(result.case, result.warnings) for result in done if result.warnings],
+        label=run.label,
+        script=SCRIPT,
+        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
+        rows=sorted(_rows(results, run, output), key=_attention),
+        failed=kinds_of({result.input: [result.reason] for result in results if result.status == "failed"}),
+        undone=kinds_of({result.input: [result.reason] for result in results if result.status == "not done"}),
+        warned=kinds_of({result.case: result.warnings for result in done}),
+        statuses=Counter(result.status for result in results),
+        viewers={result.case for result in done if os.path.exists(output / result.case / f"{result.case}_viewer.html")},
+        with_warnings=sum(bool(result.warnings) for result in done),
         otherwise=OTHERWISE,
         unfolded=UNFOLDED,
+        links=LINKED,
         ml=_ml,
         false_alarm=_about(run.calibration.false_alarm_ml) if run.calibration else "",
         run=run,
@@ -106,19 +124,52 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
         partial.write_text(page, encoding="utf-8", errors="replace")
 
 
-def _rows(done: Sequence[Result], run: RunInfo, output: Path) -> list[Row]:
-    tables = [_slices(output / result.case / f"{result.case}_slices.csv") for result in done]
-    highest = max((float(table["max_recommended"].max()) for table in tables if len(table)), default=1.0) or 1.0
-    return [
-        Row(
-            result,
-            [ending for ending in LINKED if (output / result.case / f"{result.case}{ending}").exists()],
-            _thumbnail(output / result.case / f"{result.case}_thumbnail.jpg"),
-            _place(result.largest_cluster_ras_mm),
-            _curve(table, highest, None if set(OTHERWISE) & set(result.warnings) else run.threshold),
+def _attention(row: Row) -> tuple[bool, bool, float, float]:
+    """Return the place of a row: failed, warned, then by volume; surprise ends at a cap, which many scans reach."""
+    result = row.result
+    above = row.above_ml if row.above_ml is not None else result.anomaly_ml
+    return result.status == "done", not result.warnings, -(above or 0), -(result.max_surprise or 0)
+
+
+def _rows(results: Sequence[Result], run: RunInfo, output: Path) -> list[Row]:
+    """Return the rows of results; those that are not done have no files, whatever is in a folder of their name."""
+    tables = {
+        result.case: _slices(output / result.case / f"{result.case}_slices.csv")
+        for result in results
+        if result.status == "done"
+    }
+    highest = (
+        max((float(table["max_recommended"].max()) for table in tables.values() if len(table)), default=1.0) or 1.0
+    )
+    rows = []
+    for result in results:
+        if result.status != "done":
+            rows.append(Row(result, [], "", [], None))
+            continue
+        start = str(output / result.case / result.case)
+        threshold = None if set(OTHERWISE) & set(result.warnings) else run.threshold
+        rows.append(
+            Row(
+                result,
+                [ending for ending in LINKED if os.path.exists(start + ending)],
+                _thumbnail(Path(f"{start}_thumbnail.jpg")),
+                _place(result.largest_cluster_ras_mm),
+                _curve(tables[result.case], highest, threshold),
+                _above(result, run, output / result.case),
+            )
         )
-        for result, table in zip(done, tables, strict=True)
-    ]
+    return rows
+
+
+def _above(result: Result, run: RunInfo, folder: Path) -> float | None:
+    """Return what is marked minus what is to be expected in a healthy brain of its size, ml; None if unknown."""
+    if result.anomaly_ml is None or run.calibration is None:
+        return None
+    try:
+        brain_ml = float(json.loads((folder / RECORD).read_text(encoding="utf-8"))["brain"]["ml"])
+    except (OSError, ValueError, KeyError, TypeError):  # a former version wrote it, or it is lost
+        brain_ml = run.calibration.brain_ml
+    return result.anomaly_ml - run.fpr * brain_ml
 
 
 def _ml(volume: float | None) -> str:

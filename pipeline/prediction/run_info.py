@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pipeline.files import write_json
+from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.results import Result
 from pipeline.scoring import Predictor
 from pipeline.version import __version__
@@ -49,7 +50,9 @@ class RunInfo:
         started: time of the start, in UTC.
         seconds: duration, s.
         cases, failed: number of all cases in the folder, those of earlier commands too, and of the failed ones.
-        interrupted: whether the command was stopped before its end.
+        interrupted: whether the command was stopped before its end, or has not come to it.
+        label: which model it is, in words.
+        running: whether the command has not ended: it goes on, or it was killed.
         skipped: a line about each kind of files that may be scans and were passed over.
         earlier: the same of each earlier command.
     """
@@ -69,6 +72,8 @@ class RunInfo:
     cases: int
     failed: int
     interrupted: bool
+    label: ModelLabel | None = None
+    running: bool = False
     skipped: tuple[str, ...] = ()
     earlier: Sequence[dict[str, Any]] = ()
 
@@ -106,8 +111,15 @@ class RunInfo:
             cases=len(results),
             failed=sum(result.status == "failed" for result in results),
             interrupted=interrupted,
+            label=ModelLabel.of(predictor),
             earlier=earlier,
         )
+
+    @property
+    def ended(self) -> str:
+        """The time of its end, or of the summary so far, in UTC."""
+        ended = datetime.fromisoformat(self.started) + timedelta(seconds=self.seconds)
+        return ended.strftime("%Y-%m-%d %H:%M:%S UTC")
 
     def write(self, file: Path) -> None:
         """Write it as JSON."""

@@ -96,7 +96,7 @@ class ReadCase(Transform):
         self.modality = modality
 
     def __call__(self, case: Case) -> Item:
-        """Return the preprocessed item with `source`, the scan as a NIfTI image, `brain_origin` and `scan_warnings`."""
+        """Return the preprocessed item with `source`, the scan as a NIfTI image, `brain` and `scan_warnings`."""
         entry = replace(case.entry, label=None)
         if case.series is None:
             item = self._read(entry)
@@ -116,5 +116,4 @@ class ReadCase(Transform):
         source = read_header(entry.images[0]) if source is None else source
         with as_nifti(entry) as files:
             item, brain = preprocess(files, self.preprocessing, self.brain_extraction)
-        warnings = [*header_warnings(source), *brain.warnings]
-        return item | {"source": source, "brain_origin": brain.origin, "scan_warnings": warnings}
+        return item | {"source": source, "brain": brain, "scan_warnings": header_warnings(source)}

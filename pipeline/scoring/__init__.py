@@ -2,7 +2,7 @@
 
 from pipeline.scoring.calibrating import calibrate
 from pipeline.scoring.calibration import Calibration, load_calibration
-from pipeline.scoring.findings import CONNECTIVITY, Findings
+from pipeline.scoring.findings import CONNECTIVITY, Cluster, Findings
 from pipeline.scoring.predictor import Prediction, Predictor, brain_extraction_of, open_predictor
 from pipeline.scoring.recalibrating import Recalibration, recalibrate
 from pipeline.scoring.scan_scorer import SliceScorer, axis_of_scan, score_scan
@@ -13,6 +13,7 @@ __all__ = [
     "CONNECTIVITY",
     "MAPS",
     "Calibration",
+    "Cluster",
     "Findings",
     "Prediction",
     "Predictor",

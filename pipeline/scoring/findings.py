@@ -1,6 +1,7 @@
 """Findings: the parts of a map that score higher than healthy scans, their places and volumes."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,43 @@ from pipeline.scoring.calibration import Calibration
 CONNECTIVITY = np.ones((3, 3, 3), bool)
 """Neighbourhood of a voxel: voxels that share a corner are connected."""
 
+MOST_CLUSTERS = np.iinfo(np.uint16).max
+"""Clusters that have a number, the largest first."""
+
+ONE_SIDE = 0.9
+"""Share of a cluster's voxels that lie on one side of the brain's middle if the cluster is said to be on that side."""
+
+Place = tuple[float, float, float]
+"""A place in mm to the right, to the front and to the top."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A connected part of the anomalies: a row of CASE_clusters.csv.
+
+    Attributes:
+        cluster: its number; 1 is the largest.
+        volume_ml: its volume, ml.
+        centre_ras_mm: its centre of mass.
+        peak_ras_mm: the voxel with its highest score.
+        side: "left" or "right" of the brain's centre of mass, or "both".
+        peak_recommended, mean_recommended: its highest and its mean score.
+        max_surprise: its highest surprise.
+        slices: first and last of the slices that it lies in, as `index` in CASE_slices.csv counts them.
+        touches_brain_border: whether one of its voxels has a neighbour outside the brain mask.
+    """
+
+    cluster: int
+    volume_ml: float
+    centre_ras_mm: Place
+    peak_ras_mm: Place
+    side: str
+    peak_recommended: float
+    mean_recommended: float
+    max_surprise: float
+    slices: tuple[int, int]
+    touches_brain_border: bool
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -20,27 +58,28 @@ class Findings:
     Attributes:
         surprise: (X, Y, Z) in float32, 0 outside the mask.
         anomalies: (X, Y, Z) in uint8, 1 where `recommended` passes the threshold.
-        anomaly_ml: their volume, ml.
-        clusters: their connected parts; voxels that share a corner are connected.
-        largest_cluster_ml: volume of the largest, ml.
-        largest_cluster_ras_mm: its centre, "x y z" in mm to the right, front and top; empty if there is no cluster.
+        cluster_map: (X, Y, Z) in uint16, the numbers of the clusters, 0 elsewhere.
+        clusters: the connected parts of the anomalies, the largest first; voxels that share a corner are connected.
+        anomaly_ml: volume of the anomalies, ml.
         max_surprise: the highest surprise.
     """
 
     surprise: np.ndarray
     anomalies: np.ndarray
+    cluster_map: np.ndarray
+    clusters: tuple[Cluster, ...]
     anomaly_ml: float
-    clusters: int
-    largest_cluster_ml: float
-    largest_cluster_ras_mm: str
     max_surprise: float
 
     def summary(self) -> dict[str, Any]:
-        """Return the values for a table: all fields but the maps."""
+        """Return the values for the table of all cases."""
+        largest = self.clusters[0] if self.clusters else None
         return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in ("surprise", "anomalies")
+            "anomaly_ml": self.anomaly_ml,
+            "clusters": len(self.clusters),
+            "largest_cluster_ml": largest.volume_ml if largest else 0.0,
+            "largest_cluster_ras_mm": " ".join(f"{mm:.1f}" for mm in largest.centre_ras_mm) if largest else "",
+            "max_surprise": self.max_surprise,
         }
 
 
@@ -51,6 +90,7 @@ def find_anomalies(
     calibration: Calibration,
     fpr: float,
     minimum_cluster_ml: float = 0.0,
+    scan_axis: int = 2,
 ) -> Findings:
     """Return the findings of a map.
 
@@ -61,28 +101,76 @@ def find_anomalies(
         calibration: the calibration on healthy scans.
         fpr: share of a healthy brain's voxels that may be marked.
         minimum_cluster_ml: smaller connected parts are dropped, ml.
+        scan_axis: the axis along which slices are counted, 0 to 2.
     """
     box = ndimage.find_objects(mask.view(np.uint8))[0]  # the space outside the brain only costs time
     surprise, anomalies = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint8)
     surprise[mask] = calibration.surprise(recommended[mask])
-    marked = mask[box] & (recommended[box] >= calibration.threshold(fpr))
-    labels, number = ndimage.label(marked, CONNECTIVITY)
-    volumes = np.bincount(labels.ravel(), minlength=number + 1) * voxel_ml(affine)
-    volumes[0] = 0
-    kept = volumes >= max(minimum_cluster_ml, np.finfo(float).tiny)
-    volumes = np.where(kept, volumes, 0)
-    centre = ""
-    if kept.any():
-        place = np.asarray(ndimage.center_of_mass(labels == volumes.argmax())) + [side.start for side in box]
-        x, y, z = affine[:3] @ [*place, 1]
-        centre = f"{x:.1f} {y:.1f} {z:.1f}"
-    anomalies[box] = kept[labels]
+    labels, number = ndimage.label(mask[box] & (recommended[box] >= calibration.threshold(fpr)), CONNECTIVITY)
+    voxels = np.bincount(labels.ravel(), minlength=number + 1)
+    voxels[0] = 0
+    voxels[voxels * voxel_ml(affine) < minimum_cluster_ml] = 0
+    order = np.argsort(-voxels, kind="stable")[: np.count_nonzero(voxels)]
+    anomalies[box] = (voxels > 0)[labels]
+    numbers = np.zeros(number + 1, np.uint16)
+    order = order[:MOST_CLUSTERS]
+    numbers[order] = np.arange(1, len(order) + 1)
+    cluster_map = np.zeros(mask.shape, np.uint16)
+    cluster_map[box] = numbers[labels]
     return Findings(
         surprise,
         anomalies,
-        float(volumes.sum()),
-        int(kept.sum()),
-        float(volumes.max()),
-        centre,
+        cluster_map,
+        _clusters(cluster_map, len(order), recommended, surprise, mask, affine, scan_axis),
+        float(voxels.sum() * voxel_ml(affine)),
         float(surprise.max()),
     )
+
+
+def _clusters(
+    cluster_map: np.ndarray,
+    number: int,
+    recommended: np.ndarray,
+    surprise: np.ndarray,
+    mask: np.ndarray,
+    affine: np.ndarray,
+    scan_axis: int,
+) -> tuple[Cluster, ...]:
+    """Return the clusters 1 to `number` of a map; all volumes are (X, Y, Z)."""
+    if not number:
+        return ()
+    places = np.argwhere(cluster_map)
+    at = tuple(places.T)
+    labels, scores = cluster_map[at], recommended[at]
+    index = np.arange(1, number + 1)
+    voxels = np.bincount(labels, minlength=number + 1)[1:]
+    # The middle of the brain, not x = 0: a scanner's coordinates do not begin in the middle of a head.
+    middle = affine[0] @ [*np.mean(np.nonzero(mask), axis=1), 1]
+    right = ndimage.mean(places @ affine[0, :3] + affine[0, 3] > middle, labels, index)
+    # A neighbour beyond the edge of the scan is not outside the brain: a scan of one slice has no others.
+    border = (mask & ~ndimage.binary_erosion(mask, border_value=1))[at]
+    centres = np.stack([ndimage.mean(along, labels, index) for along in places.T], axis=1)
+    peaks = places[np.ravel(ndimage.maximum_position(scores, labels, index))]
+    along = places[:, scan_axis]
+    columns = (
+        index.tolist(),
+        (voxels * voxel_ml(affine)).tolist(),
+        _in_mm(centres, affine),
+        _in_mm(peaks, affine),
+        ["right" if share >= ONE_SIDE else "left" if share <= 1 - ONE_SIDE else "both" for share in right],
+        ndimage.maximum(scores, labels, index).tolist(),
+        ndimage.mean(scores, labels, index).tolist(),
+        ndimage.maximum(surprise[at], labels, index).tolist(),
+        zip(
+            ndimage.minimum(along, labels, index).tolist(),
+            ndimage.maximum(along, labels, index).tolist(),
+            strict=True,
+        ),
+        (ndimage.maximum(border, labels, index) > 0).tolist(),
+    )
+    return tuple(Cluster(*values) for values in zip(*columns, strict=True))
+
+
+def _in_mm(voxels: np.ndarray, affine: np.ndarray) -> Sequence[Place]:
+    """Return the places in mm of voxels (n, 3)."""
+    return [(float(x), float(y), float(z)) for x, y, z in voxels @ affine[:3, :3].T + affine[:3, 3]]

@@ -44,14 +44,19 @@ class Prediction:
     facts: Facts
     findings: Findings | None
     warnings: tuple[str, ...]
-    brain_origin: str = ""
+    brain_origin: str
 
     @property
     def maps(self) -> dict[str, np.ndarray]:
-        """The maps (X, Y, Z) by name: the scores, and with calibration `surprise` and `anomalies`."""
+        """The maps (X, Y, Z) by name: the scores, and with calibration `surprise`, `anomalies` and `clusters`."""
         if self.findings is None:
             return dict(self.scores.maps)
-        return self.scores.maps | {"surprise": self.findings.surprise, "anomalies": self.findings.anomalies}
+        findings = self.findings
+        return self.scores.maps | {
+            "surprise": findings.surprise,
+            "anomalies": findings.anomalies,
+            "clusters": findings.cluster_map,
+        }
 
 
 class Predictor:
@@ -116,11 +121,13 @@ class Predictor:
                 self.calibration,
                 self.fpr,
                 self.minimum_cluster_ml,
+                scores.scan_axis,
             )
         known = [TRAINED_ON] if self.model.trained_on and content_of(source) in self.model.trained_on else []
         # A missing mask, say, is the cause of an unlikely size, so it is named first.
-        warnings = (*known, *item["scan_warnings"], *scores.warnings, *unlike)
-        return Prediction(source, scores, facts, findings, warnings, item.get("brain_origin", ""))
+        brain = item["brain"]
+        warnings = (*known, *item["scan_warnings"], *scores.warnings, *brain.warnings, *unlike)
+        return Prediction(source, scores, facts, findings, warnings, brain.origin)
 
 
 def brain_extraction_of(model: Model, brain: str = AUTO) -> BrainExtraction:

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.nifti import copy_of, on_grid_of, write
+from pipeline.nifti import Meaning, copy_of, on_grid_of, write
 
 AFFINES = {
     "RAS": np.diag([2.0, 2.0, 3.0, 1.0]),
@@ -74,3 +74,13 @@ def test_a_fourth_axis_of_length_one_is_dropped() -> None:
 def test_voxels_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="do not lie on"):
         on_grid_of(scan_with(AFFINES["RAS"]), np.zeros((4, 3, 2), np.float32))
+
+
+def test_the_header_of_a_map_says_what_it_is(tmp_path: Path) -> None:
+    scan = scan_with(AFFINES["RAS"])
+    meaning = Meaning("number of the cluster", "label", (0, 7))
+    write(on_grid_of(scan, np.ones(scan.shape, np.uint16), meaning), tmp_path / "map.nii.gz")
+    header = nib.nifti1.load(tmp_path / "map.nii.gz").header
+    assert header["descrip"].item() == b"number of the cluster"
+    assert header.get_intent()[0] == "label"
+    assert (header["cal_min"], header["cal_max"]) == (0, 7)

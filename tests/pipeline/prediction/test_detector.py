@@ -32,7 +32,7 @@ def expected(run: Path, scan: Path, tmp_path: Path) -> dict[str, np.ndarray]:
     predict(run, [scan], tmp_path / "out", device="cpu")
     files = (tmp_path / "out" / "scan").glob("*.nii.gz")
     maps = {file.name.removeprefix("scan_").removesuffix(".nii.gz"): nib.load(file).get_fdata() for file in files}
-    del maps["image"]
+    del maps["image"], maps["brain"]
     return maps
 
 

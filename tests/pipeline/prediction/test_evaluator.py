@@ -20,7 +20,7 @@ from pipeline.model.trained import load_model
 from pipeline.prediction.evaluator import predict
 from pipeline.scoring.calibration import load_calibration
 
-NAMES = ("image", "combined", "rec", "kl", "recommended", "surprise", "anomalies")
+NAMES = ("image", "combined", "rec", "kl", "recommended", "surprise", "anomalies", "clusters")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_combined_is_the_product_on_the_networks_grid_and_no_map_is_negative(
     run: Path, scans: Path, tmp_path: Path
 ) -> None:
     predict(run, [scans / "one.nii.gz"], tmp_path / "out", device="cpu")
-    for name in NAMES[1:-1]:
+    for name in NAMES[1:6]:
         volume = voxels(tmp_path / "out" / "one" / f"one_{name}.nii.gz")
         assert volume.dtype == np.float32
         assert volume.min() >= 0
@@ -75,7 +75,8 @@ def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, scans: Path, tmp_pa
     }  # fmt: skip
     assert "not a readable NIfTI file" in table.loc["bad", "reason"]
     assert "not finite" in table.loc["nan", "reason"]
-    assert {folder.name for folder in (tmp_path / "out").iterdir() if folder.is_dir()} == {"one", "two"}
+    folders = {folder.name for folder in (tmp_path / "out").iterdir() if folder.is_dir()}
+    assert folders == {"one", "two", "viewer_files"}
 
 
 def test_a_second_run_does_nothing_again(run: Path, scans: Path, tmp_path: Path) -> None:

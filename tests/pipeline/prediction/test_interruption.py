@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -16,8 +17,9 @@ import pytest
 from helpers import ball, save_scan
 
 import pipeline.prediction.case_folder
+import pipeline.prediction.evaluator
 from pipeline.errors import UsageError
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.evaluator import ScanEvaluator, predict
 from pipeline.prediction.results import Result
 
 SCANS = 8
@@ -153,3 +155,42 @@ def test_two_runs_at_the_same_time_do_not_disturb_each_other(run: Path, scans: P
         assert process.returncode == 0, said
     assert complete(tmp_path / "out") == {f"scan_{i}" for i in range(SCANS)}
     same_results(run, scans, tmp_path / "out", tmp_path / "one")
+
+
+def test_the_report_is_there_while_the_run_goes_on(
+    run: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline.prediction.evaluator, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(pipeline.prediction.evaluator, "COST", 0)
+    seen: list[tuple[str, dict[str, object], int]] = []
+    summarise = ScanEvaluator._summarise_so_far
+
+    def watched(self: ScanEvaluator) -> None:
+        summarise(self)
+        report = (self.output / "report.html").read_text(encoding="utf-8")
+        table = pd.read_csv(self.output / "summary.csv")
+        seen.append((report, json.loads((self.output / "run.json").read_text()), (table["status"] == "done").sum()))
+
+    monkeypatch.setattr(ScanEvaluator, "_summarise_so_far", watched)
+    (scans / "bad.nii.gz").write_bytes(b"no scan")
+    predict(run, [scans], tmp_path / "out", device="cpu")
+    assert [done for *_, done in seen] == list(range(1, SCANS + 1))
+    for i, (report, facts, _) in enumerate(seen[:-1]):
+        assert "the run goes on" in report
+        assert f"{SCANS - 1 - i} not done yet" in report
+        assert facts["running"]
+        assert facts["earlier"] == []
+    last = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert not last["running"]
+    assert not last["interrupted"]
+    assert last["earlier"] == []
+    assert "the run goes on" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_run_that_goes_on_is_summed_up_at_times_only(
+    run: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bool] = []
+    monkeypatch.setattr(ScanEvaluator, "_summarise", lambda *_, running=False, **__: written.append(running))
+    predict(run, [scans], tmp_path / "out", device="cpu")
+    assert written == [True, False]  # after the first scan, and at the end; the next would come after 30 s

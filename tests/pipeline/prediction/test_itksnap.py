@@ -11,6 +11,7 @@ from helpers import save_scan
 
 from pipeline.nifti import on_grid_of
 from pipeline.prediction.itksnap import write_workspace
+from pipeline.scoring import Cluster, Findings
 
 SHAPE = (6, 7, 1)
 
@@ -20,10 +21,15 @@ def write_case(folder: Path, case: str, highest: float = 5.0, calibrated: bool =
     folder.mkdir(parents=True)
     scan = nib.nifti1.load(save_scan(folder / f"{case}_image.nii.gz", np.ones(SHAPE, np.int16)))
     surprise = np.linspace(0, highest, 42, dtype=np.float32).reshape(SHAPE)
-    maps = {"recommended": surprise, "surprise": surprise, "anomalies": (surprise > 2).astype(np.uint8)}
+    numbers = np.uint16(surprise > 2) + np.uint16(surprise > 4)
+    maps = {"recommended": surprise, "surprise": surprise, "clusters": numbers}
     for name in maps if calibrated else ("recommended",):
         nib.save(on_grid_of(scan, maps[name]), folder / f"{case}_{name}.nii.gz")
-    write_workspace(folder, case, highest if calibrated else None)
+    clusters = [
+        Cluster(number, 4.0 / number, (0, 0, 0), (0, 0, 0), "left", 5.0, 4.0, 4.0, (0, 0), False) for number in (1, 2)
+    ]
+    findings = Findings(surprise, np.uint8(numbers > 0), numbers, tuple(clusters), 6.0, highest)
+    write_workspace(folder, case, findings if calibrated else None)
     return ElementTree.parse(folder / f"{case}.itksnap").getroot()
 
 
@@ -66,7 +72,7 @@ def test_layers_have_the_roles_and_the_main_image_is_first(tmp_path: Path) -> No
         ("image", "MainRole"),
         ("recommended", "OverlayRole"),
         ("surprise", "OverlayRole"),
-        ("anomalies", "SegmentationRole"),
+        ("clusters", "SegmentationRole"),
     ]
 
 
@@ -105,25 +111,29 @@ def test_without_calibration_recommended_is_the_overlay_and_nothing_is_segmented
     assert not (tmp_path / "case" / "case_labels.txt").exists()
 
 
-def test_project_settings_hold_for_the_image_and_name_the_anomaly(tmp_path: Path) -> None:
+def test_project_settings_hold_for_the_image_and_name_the_clusters(tmp_path: Path) -> None:
     main = layers(write_case(tmp_path / "case", "case"))["image"]
     # ITK-SNAP ignores the labels unless the dimensions are those of the image.
     assert entry(main, "ProjectMetaData", "Files", "Grey", "Dimensions") == "6 7 1"
     table = ("ProjectMetaData", "IRIS", "LabelTable")
-    assert entry(main, *table, "NumberOfElements") == "1"
-    assert entry(main, *table, "Element[0]", "Index") == "1"
-    assert entry(main, *table, "Element[0]", "Label") == "anomaly"
+    assert entry(main, *table, "NumberOfElements") == "2"
+    assert [entry(main, *table, f"Element[{i}]", "Index") for i in (0, 1)] == ["1", "2"]
+    assert entry(main, *table, "Element[1]", "Label") == "cluster 2, 2 ml, left"
 
 
-def test_label_file_describes_the_same_label(tmp_path: Path) -> None:
+def test_label_file_describes_the_same_labels(tmp_path: Path) -> None:
     main = layers(write_case(tmp_path / "case", "case"))["image"]
     lines = (tmp_path / "case" / "case_labels.txt").read_text().splitlines()
-    (clear, anomaly) = [line for line in lines if not line.startswith("#")]
+    clear, *labels = [line for line in lines if not line.startswith("#")]
     form = r'\s*(\d+)\s+(\d+ +\d+ +\d+)\s+([\d.]+)\s+([01])\s+([01])\s+"(.*)"'
     assert re.fullmatch(form, clear)[1] == "0"
-    index, rgb, opacity, visible, mesh, label = re.fullmatch(form, anomaly).groups()
-    assert (index, opacity, visible, mesh, label) == ("1", "1", "1", "1", "anomaly")
-    assert rgb.split() == entry(main, "ProjectMetaData", "IRIS", "LabelTable", "Element[0]", "Color").split()
+    assert len(labels) == 2
+    for i, line in enumerate(labels):
+        index, rgb, opacity, visible, mesh, label = re.fullmatch(form, line).groups()
+        element = ("ProjectMetaData", "IRIS", "LabelTable", f"Element[{i}]")
+        assert (index, opacity, visible, mesh) == (str(i + 1), "1", "1", "1")
+        assert label == entry(main, *element, "Label")
+        assert rgb.split() == entry(main, *element, "Color").split()
 
 
 @pytest.mark.parametrize("case", ["case", "Mü ß & <b>\"x'", "a;b [0] %d", "=1+1"])

@@ -1,0 +1,182 @@
+"""The page of one case: a viewer of its scan and maps, and the table of its clusters.
+
+A page that is opened from disk may not fetch files, so each volume is a script beside the page with the file in base64.
+All volumes lie on one grid: the scan's own voxels, flipped and exchanged so that their axes run to the right, front and
+top, and cropped to what is to be seen. Nothing is resampled.
+"""
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+
+from pipeline.files import written_aside
+from pipeline.pages import render
+from pipeline.prediction.colours import COLOURS, OPACITY, SHOWN
+from pipeline.prediction.model_label import ModelLabel
+from pipeline.scoring import Findings, Prediction
+
+VIEWER_FILES = "viewer_files"
+"""Folder of the outputs with the scripts that all pages of cases share."""
+
+SCRIPTS = ("niivue.umd.js", "NIIVUE_LICENSE.txt", "viewer.js")
+"""What is in it."""
+
+LEVELS = 4095
+"""Steps between the darkest and the brightest value of the scan that a page keeps, if they are not whole numbers."""
+
+BRIGHTEST = 8
+"""Values above so many times the 99.9th percentile are artefacts: they would leave few levels to the rest."""
+
+STEPS = 255
+"""Steps of a map's values that a page keeps."""
+
+LARGEST = 200
+"""Clusters that a page has in its table, at most; the others are in CASE_clusters.csv."""
+
+MARGIN = 3
+"""Voxels around what is to be seen."""
+
+LINKED = {"_preview.png": "preview", ".itksnap": "ITK-SNAP", "_clusters.csv": "clusters", "_slices.csv": "slices"}
+"""Endings of the files of a case that its page links, with the words of the links."""
+
+
+def copy_viewer(output: Path) -> None:
+    """Copy the scripts that the pages share, and the licence of NiiVue, into the folder of the outputs."""
+    folder = output / VIEWER_FILES
+    folder.mkdir(exist_ok=True)
+    for name in SCRIPTS:
+        with written_aside(folder / name) as partial:
+            shutil.copyfile(Path(__file__).parent / VIEWER_FILES / name, partial)
+
+
+def write_viewer(folder: Path, case: str, prediction: Prediction, label: ModelLabel, threshold: float | None) -> None:
+    """Write CASE_viewer.html, and a script for each of its volumes.
+
+    Args:
+        folder: where to write; the other files of the case are there.
+        case: the start of the files' names.
+        prediction: the prediction of the scan.
+        label: which model made it.
+        threshold: the lowest value of `recommended` that is marked, None without calibration.
+    """
+    findings, scores = prediction.findings, prediction.scores
+    scan = np.nan_to_num(
+        np.asarray(prediction.source.dataobj, np.float32).reshape(scores.mask.shape), posinf=0, neginf=0
+    )
+    grid = _Grid.around(scan, scores.mask, prediction.source.affine)
+    low, high = float(scan.min()), min(float(scan.max()), BRIGHTEST * float(np.percentile(scan, 99.9)))
+    whole = np.array_equal(scan, np.rint(scan)) and high - low <= LEVELS
+    dark, bright = (float(value) for value in np.percentile(scan[scores.mask], (1, 99.5)))
+    volumes: dict[str, dict[str, Any]] = {"scan": {"shown": (min(0.0, dark), max(bright, dark + 1e-6))}}
+    files = {"scan": grid.nifti(scan, low, high, round(high - low) if whole else LEVELS, np.int16)}
+    recommended = scores.maps["recommended"]
+    highest = max(float(recommended.max()), 1e-6)
+    if findings is not None:
+        top = max(findings.max_surprise, SHOWN[1])
+        volumes["surprise"] = {"shown": SHOWN, "range": (0.0, top)}
+        files["surprise"] = grid.nifti(findings.surprise, 0.0, top, STEPS, np.uint8)
+    volumes["recommended"] = {"shown": (min((threshold or 0.0) / 2, highest / 2), highest), "range": (0.0, highest)}
+    files["recommended"] = grid.nifti(recommended, 0.0, highest, STEPS, np.uint8)
+    volumes["outlines"] = {}
+    files["outlines"] = grid.outlines(scores.mask, findings)
+    for name, content in files.items():
+        script = f"{case}_viewer_{name}.js"
+        volumes[name]["source"] = quote(script)
+        text = f'cevaeVolume("{name}","{base64.b64encode(content).decode()}");\n'
+        (folder / script).write_text(text, encoding="ascii")
+    clusters = findings.clusters if findings is not None else ()
+    data = {
+        "shape": grid.shape,
+        "affine": grid.affine[:3].tolist(),
+        "first": "surprise" if findings is not None else "recommended",
+        "volumes": volumes,
+        "colours": _colour_map(),
+        "clusters": [{"cluster": one.cluster, "peak": grid.voxel_of(one.peak_ras_mm)} for one in clusters[:LARGEST]],
+    }
+    page = render(
+        "prediction/case.html.j2",
+        title=case,
+        case=case,
+        data=data,
+        opacity=OPACITY,
+        clusters=clusters,
+        maps=[name for name in ("surprise", "recommended") if name in volumes],
+        warnings=prediction.warnings,
+        label=label,
+        calibrated=findings is not None,
+        largest=LARGEST,
+        viewer_files=VIEWER_FILES,
+        files={ending: words for ending, words in LINKED.items() if (folder / f"{case}{ending}").exists()},
+    )
+    (folder / f"{case}_viewer.html").write_text(page, encoding="utf-8", errors="replace")
+
+
+class _Grid:
+    """The voxels that a page shows: those of a box of the scan, with axes to the right, front and top.
+
+    Args:
+        affine: the affine of the scan, (4, 4).
+        box: the part of the scan.
+    """
+
+    def __init__(self, affine: np.ndarray, box: tuple[slice, ...]) -> None:
+        self.box = box
+        self.order = nib.orientations.io_orientation(affine)
+        start = np.eye(4)
+        start[:3, 3] = [side.start for side in box]
+        cropped = tuple(side.stop - side.start for side in box)
+        self.affine = affine @ start @ nib.orientations.inv_ornt_aff(self.order, cropped)
+        self.shape = [int(n) for n in np.asarray(cropped)[np.argsort(self.order[:, 0])]]
+
+    @classmethod
+    def around(cls, scan: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> "_Grid":
+        """Return the grid of all of a scan (X, Y, Z) that is not air, and of its brain."""
+        seen = mask | (scan > 0.05 * np.percentile(scan[mask], 99.5))
+        box = []
+        for axis in range(3):
+            places = np.flatnonzero(seen.any(tuple(other for other in range(3) if other != axis)))
+            box.append(slice(max(int(places[0]) - MARGIN, 0), min(int(places[-1]) + 1 + MARGIN, scan.shape[axis])))
+        return cls(affine, tuple(box))
+
+    def cut(self, volume: np.ndarray) -> np.ndarray:
+        """Return the voxels of a volume on this grid."""
+        return nib.orientations.apply_orientation(volume[self.box], self.order)
+
+    def voxel_of(self, ras_mm: tuple[float, float, float]) -> list[int]:
+        """Return the voxel of a place."""
+        return [int(i) for i in np.rint(np.linalg.inv(self.affine) @ [*ras_mm, 1])[:3]]
+
+    def nifti(self, volume: np.ndarray, low: float, high: float, steps: int, dtype: type) -> bytes:
+        """Return a volume as .nii.gz whose values between low and high are told by whole numbers."""
+        step = (high - low) / max(steps, 1) or 1.0
+        whole = np.rint((np.clip(self.cut(volume), low, high) - low) / step)
+        image = nib.nifti1.Nifti1Image(whole.astype(dtype), self.affine)
+        image.header.set_slope_inter(step, low)
+        image.header.set_xyzt_units("mm")
+        return _gzip(image.to_bytes())
+
+    def outlines(self, mask: np.ndarray, findings: Findings | None) -> bytes:
+        """Return twice the number of the cluster, and 1 in the brain, of each voxel in uint16, first axis fastest."""
+        numbers = mask.astype(np.uint16)
+        if findings is not None:
+            numbers += 2 * np.where(findings.cluster_map < 1 << 15, findings.cluster_map, 0).astype(np.uint16)
+        return _gzip(self.cut(numbers).astype("<u2").tobytes(order="F"))
+
+
+def _gzip(content: bytes) -> bytes:
+    return igzip.compress(content, 2)
+
+
+def _colour_map() -> dict[str, list[int]]:
+    """Return the colours of overlays in the form of NiiVue."""
+    places, red, green, blue, opacity = COLOURS.T
+    return {
+        "R": red.astype(int).tolist(), "G": green.astype(int).tolist(), "B": blue.astype(int).tolist(),
+        "A": opacity.astype(int).tolist(), "I": np.rint(255 * places).astype(int).tolist(),
+    }  # fmt: skip
