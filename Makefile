@@ -39,7 +39,7 @@ bench: $(VENV)/.installed-dev  ## speed and memory, in benchmarks/results.json
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks
 
 docs: $(VENV)/.installed-docs  ## the documentation as a site, in site/
-	$(BIN)/mkdocs build --strict
+	PYTHONPATH=$(CURDIR) $(BIN)/mkdocs build --strict
 
 clean:  ## remove .venv, the site and the caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache site build *.egg-info

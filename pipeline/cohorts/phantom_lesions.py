@@ -83,12 +83,18 @@ def add_stroke(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tu
     return np.where(region, bright, signal).astype(np.float32), region
 
 
+def fluid_of(anatomy: Anatomy, signal: Volume) -> float:
+    """Return the signal of fluid inside the brain, away from its surface."""
+    return float(np.median(signal[anatomy.brain & (anatomy.depth > 3) & (anatomy.tissues[0] > 0.9)]))
+
+
 def add_old_stroke(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tuple[Volume, Mask]:
     """Add a stroke of years: fluid fills its territory, as bright or dark as the fluid of this head."""
     region, inside = _territory(rng, anatomy)
-    fluid = np.median(signal[anatomy.brain & (anatomy.tissues[0] > 0.9)])
     weight = _fade(inside, 3)
-    return np.where(region, weight * fluid + (1 - weight) * signal, signal).astype(np.float32), region
+    return np.where(region, weight * fluid_of(anatomy, signal) + (1 - weight) * signal, signal).astype(
+        np.float32
+    ), region
 
 
 def add_spots(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tuple[Volume, Mask]:
