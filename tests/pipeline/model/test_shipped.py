@@ -195,7 +195,7 @@ def test_it_passes_the_checks_of_monais_model_zoo(folder: Path, tmp_path: Path) 
     verify_net_in_out(*names, device="cpu", bundle_root=str(folder))
     exported = {"filepath": str(tmp_path / "model.ts"), "ckpt_file": str(folder / "models" / "model.pt")}
     given = {"meta_file": str(metadata), "config_file": str(config), "bundle_root": str(folder)}
-    ckpt_export("network_def", **exported, **given, use_trace=True, input_shape=[1, 1, 64, 64])
+    ckpt_export("network_def", **exported, **given)
     assert (tmp_path / "model.ts").is_file()
 
 
