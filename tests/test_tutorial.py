@@ -32,6 +32,6 @@ def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert {"combined", "rec", "kl", "recommended", "surprise", "anomalies"} <= names["maps"].keys()
     assert names["clusters"]["volume_ml"].is_monotonic_decreasing
     table: pd.DataFrame = names["table"]
-    assert table.index[-1] == "with a median filter"
-    assert table.loc["as it ships", "stroke marked"] > 0.5
-    assert table.loc["fpr 0.001", "outside, ml"] < table.loc["as it ships", "outside, ml"]
+    assert table.index[-1] == "fpr 0.0003, median filter"
+    assert table.loc["fpr 0.0003", "stroke marked"] > 0.5
+    assert table.loc["fpr 0.0003", "outside, ml"] < table.loc["fpr 0.003", "outside, ml"]

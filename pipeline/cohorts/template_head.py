@@ -16,7 +16,7 @@ from pipeline.cohorts.phantom_lesions import add_old_stroke, fluid_of
 SPACING = 1.0
 """Side of a voxel, mm."""
 
-RIM = 2.0
+RIM = 4.0
 """Width of the fluid around the brain, mm: the template ends at the cortex, but brain extraction leaves fluid there."""
 
 
