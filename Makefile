@@ -3,15 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo
+MODEL_SETTINGS ?= picture_interval=0 precision=bfloat16 polarity=dark smoothing=2.5 bias_correction=n4 weight_precision=float16
 
-.PHONY: help demo test lint format bench docs clean
+.PHONY: help demo model test lint format bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed  ## phantoms, training, maps and figures in demo/
+demo: $(VENV)/.installed  ## a head, then phantoms, training, maps and figures in demo/
 	$(BIN)/python -m pipeline demo --output $(OUTPUT)
+
+model: $(VENV)/.installed  ## the T1 model that ships: make model DATA=DATALIST TEST=DATALIST OUTPUT=DIR
+	$(if $(and $(DATA),$(TEST)),,$(error give DATA and TEST: datalists of the healthy heads, and of those with strokes))
+	$(BIN)/python -m pipeline train --data $(DATA) --output $(OUTPUT)/run --set $(MODEL_SETTINGS)
+	$(BIN)/python -m pipeline evaluate --model $(OUTPUT)/run --data $(TEST) --split tune --output $(OUTPUT)/evaluation
+	$(BIN)/python -m pipeline pack --model $(OUTPUT)/run --output $(OUTPUT)/ixi_t1_cevae --evaluation $(OUTPUT)/evaluation \
+		--card docs/models/ixi_t1.md --data-license docs/models/ixi_t1_license.txt
 
 test: $(VENV)/.installed-dev  ## the tests, on all processors
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -31,7 +39,7 @@ bench: $(VENV)/.installed-dev  ## speed and memory, in benchmarks/results.json
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks
 
 docs: $(VENV)/.installed-docs  ## the documentation as a site, in site/
-	$(BIN)/mkdocs build --strict
+	PYTHONPATH=$(CURDIR) $(BIN)/mkdocs build --strict
 
 clean:  ## remove .venv, the site and the caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache site build *.egg-info

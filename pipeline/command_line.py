@@ -163,14 +163,26 @@ def _compare(options: argparse.Namespace) -> int:
 def _pack(options: argparse.Namespace) -> int:
     from pipeline.model import pack
 
-    file = pack(options.model, options.output, options.evaluation)
-    print(f"{file} ({file.stat().st_size / 1e6:.1f} MB); next step: {program()} predict --model {file} ...")
+    made = pack(options.model, options.output, options.evaluation, options.card, options.data_license)
+    size = sum(file.stat().st_size for file in [made, *made.rglob("*")] if file.is_file())
+    print(f"{made} ({size / 1e6:.1f} MB); next step: {program()} predict --model {made} ...")
     return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from pipeline.model import shipped_models
+
+    models = shipped_models()
+    print("\n\n".join(map(str, models)) if models else "no model ships with this installation")
+    if models:
+        print(f"\nnext step: {program()} predict --model {models[0].name} --input SCANS --output RESULTS")
+    return 1 if any(model.problem for model in models) else 0
 
 
 COMMANDS = {
     "predict": _predict,
     "calibrate": _calibrate,
+    "models": _models,
     "demo": _demo,
     "phantom": _phantom,
     "index": _index,

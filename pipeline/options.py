@@ -17,8 +17,9 @@ FPR = (
     "of 1300 ml; report.html gives the volume for the model's own healthy scans)"
 )
 RESEARCH_ONLY = "For research use only, not for diagnosis."
+MODEL = "folder that `train` wrote, .zip that `pack` wrote, or name of a model that ships (see `models`)"
 SHARED: dict[str, dict[str, Any]] = {
-    "--model": {"required": True, "metavar": "RUN", "help": "folder that `train` wrote, or .zip that `pack` wrote"},
+    "--model": {"required": True, "metavar": "RUN|ZIP|NAME", "help": MODEL},
     "--data": {"required": True, "metavar": "DATALIST", "help": "JSON file that lists the scans"},
     "--split": {"default": "test", "metavar": "NAME", "help": "split of the datalist (default test)"},
     "--config": {"default": "train", "metavar": "NAME|FILE", "help": "train (default), train_paper or a file"},
@@ -71,8 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--split", default="training", metavar="NAME", help=healthy)
     _shared(calibrate, "--device")
 
+    command("models", "List the models that ship with this program, and what each is for.")
+
     part("try it")
-    demo = command("demo", "Make phantoms, train, predict and evaluate: all steps, in minutes.")
+    demo = command("demo", "Predict a head by the model that ships, then all steps on phantoms, in minutes.")
     demo.add_argument("--output", required=True, metavar="DIR", help="folder for all results")
     _shared(demo, "--device")
 
@@ -118,11 +121,17 @@ def build_parser() -> argparse.ArgumentParser:
     _shared(compare, "--split", "--config", "--set", "--device")
 
     part("give a model to others")
-    pack = command("pack", "Put a model into one file that also runs without this program.")
-    pack.add_argument("--model", required=True, metavar="RUN", help="folder that `train` wrote")
-    pack.add_argument("--output", required=True, metavar="FILE.zip", help="file to write, a MONAI bundle")
+    pack = command("pack", "Put a model into one file that also runs without this program, or into a folder.")
+    packed = "folder that `train` wrote, or name of a model that ships"
+    pack.add_argument("--model", required=True, metavar="RUN|NAME", help=packed)
+    bundle = "a MONAI bundle with the code in it, or a folder for the same without the code"
+    pack.add_argument("--output", required=True, metavar="FILE.zip|DIR", help=bundle)
     evaluations = "folders that `evaluate` wrote, for the model card"
     pack.add_argument("--evaluation", nargs="+", default=[], metavar="DIR", help=evaluations)
+    card = "text for the model card: Markdown with a head of YAML, see the how-to for data scientists"
+    pack.add_argument("--card", metavar="FILE", help=card)
+    license_of_scans = "text with the licence of the training scans and the attribution that it asks for"
+    pack.add_argument("--data-license", metavar="FILE", help=license_of_scans)
     parser.epilog = "\n".join([*overview, "", f"Options of a command: {program()} COMMAND --help"])
     return parser
 

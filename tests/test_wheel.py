@@ -12,14 +12,15 @@ import pytest
 
 from pipeline import __version__
 from pipeline.installation import DISTRIBUTION, OWN_PACKAGES
+from pipeline.model import open_model, pack
 
 PROJECT = Path(__file__).parents[1]
 BUNDLE = Path("bundles") / "brain_mri_cevae"
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel of a copy of the project, built without the network."""
+def wheel(run: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel of a copy of the project with a model that ships, built without the network."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     for name in (*OWN_PACKAGES, "bundles"):
@@ -27,6 +28,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, source)
     (source / "pipeline" / "prediction" / "page.html.j2").touch()
+    card, license_text = folder / "card.md", folder / "license.txt"
+    card.write_text("---\ncevae_finds: little\n---\n![a picture](picture.png)\n")
+    license_text.touch()
+    (folder / "picture.png").touch()
+    pack(run, source / "bundles" / "tiny_t2_cevae", card=card, data_license=license_text)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -58,6 +64,14 @@ def test_it_holds_every_module_template_and_file_of_the_bundle(wheel: zipfile.Zi
     assert PROJECT.joinpath("pipeline", "prediction", "viewer_files", "niivue.umd.js").relative_to(PROJECT) in held
     assert needed <= held
     assert {file.parts[0] for file in held if ".dist-info" not in file.parts[0]} == {*OWN_PACKAGES, "bundles"}
+
+
+def test_a_model_that_ships_is_whole_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path)
+    (folder,) = (tmp_path / "bundles").glob("tiny*")
+    with open_model(folder) as opened:
+        names = {file.relative_to(opened).as_posix() for file in opened.rglob("*") if file.is_file()}
+    assert {"SHA256SUMS", "LICENSE", "models/model.pt", "docs/data_license.txt", "docs/picture.png"} <= names
 
 
 def test_it_gives_the_command(wheel: zipfile.ZipFile) -> None:

@@ -12,6 +12,7 @@ from pipeline.cohorts.indexing import index_cohort
 from pipeline.cohorts.modality import UNKNOWN as UNKNOWN_MODALITY
 from pipeline.cohorts.modality import has_contrast_agent, is_t1, modality_of
 from pipeline.cohorts.phantom import make_phantom_cohort
+from pipeline.cohorts.template_head import make_template_head
 
 __all__ = [
     "UNKNOWN_MODALITY",
@@ -24,6 +25,7 @@ __all__ = [
     "index_cohort",
     "is_t1",
     "make_phantom_cohort",
+    "make_template_head",
     "modality_of",
     "read_datalist",
 ]

@@ -52,23 +52,36 @@ def load_atlas(spacing: float) -> tuple[Volume, NDArray[np.float64]]:
 
     The atlas (4, X, Y, Z) holds the shares of CSF, GM and WM and the signed depth in mm.
     """
-    # Importing nilearn takes seconds, and its files can be found without it.
-    folder = Path(str(distribution("nilearn").locate_file("nilearn/datasets/data")))
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = BRAIN_BOX[0] - MARGIN
-    shape = tuple(np.ceil((np.ptp(BRAIN_BOX, axis=0) + 2 * MARGIN) / spacing).astype(int))
-
-    def load(contrast: str) -> Volume:
-        image = nib.Nifti1Image.from_filename(folder / f"mni_icbm152_{contrast}_tal_nlin_sym_09a_converted.nii.gz")
-        data = np.asarray(image.dataobj)
-        share = (data > 0 if contrast == "t1" else data / 255).astype(np.float32)
-        share = ndimage.gaussian_filter(share, 0.3 * (spacing - 1))  # antialiasing
-        return ndimage.affine_transform(share, np.linalg.inv(image.affine) @ affine, output_shape=shape, order=1)
-
-    brain, gm, wm = load("t1") > 0.5, load("gm"), load("wm")
+    brain = load_template("t1", spacing, smallest=1) > 0.5
+    gm, wm = load_template("gm", spacing), load_template("wm", spacing)
     depth = ndimage.distance_transform_edt(brain) - ndimage.distance_transform_edt(~brain)
     # Everything outside the brain counts as CSF: an individual's larger mask takes in fluid there.
-    return np.stack([np.clip(1 - gm - wm, 0, 1), gm, wm, spacing * depth]).astype(np.float32), affine
+    return np.stack([np.clip(1 - gm - wm, 0, 1), gm, wm, spacing * depth]).astype(np.float32), _grid(spacing)[0]
+
+
+def load_template(contrast: str, spacing: float, smallest: int | None = None) -> Volume:
+    """Return a volume of ICBM152 (X, Y, Z) on the atlas's grid, 0 to 1.
+
+    Args:
+        contrast: "t1", "gm" or "wm".
+        spacing: side of a voxel, mm.
+        smallest: if given, the volume is 1 from this value on and 0 below it.
+    """
+    # Importing nilearn takes seconds, and its files can be found without it.
+    folder = Path(str(distribution("nilearn").locate_file("nilearn/datasets/data")))
+    image = nib.Nifti1Image.from_filename(folder / f"mni_icbm152_{contrast}_tal_nlin_sym_09a_converted.nii.gz")
+    data = np.asarray(image.dataobj)
+    data = (data / 255 if smallest is None else data >= smallest).astype(np.float32)
+    data = ndimage.gaussian_filter(data, 0.3 * (spacing - 1))  # antialiasing
+    affine, shape = _grid(spacing)
+    return ndimage.affine_transform(data, np.linalg.inv(image.affine) @ affine, output_shape=shape, order=1)
+
+
+def _grid(spacing: float) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+    """Return the affine (4, 4) and the shape of the atlas's grid."""
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = BRAIN_BOX[0] - MARGIN
+    return affine, tuple(np.ceil((np.ptp(BRAIN_BOX, axis=0) + 2 * MARGIN) / spacing).astype(int))
 
 
 def upsample(coarse: Volume, shape: Sequence[int]) -> Volume:

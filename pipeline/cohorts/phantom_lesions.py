@@ -59,8 +59,9 @@ def add_tumour(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tu
     return np.select([core, oedema], [target, swollen], signal).astype(np.float32), core | oedema
 
 
-def add_stroke(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tuple[Volume, Mask]:
-    """Add a bright wedge from the white matter to the cortex, like a vessel's territory."""
+def _territory(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Mask, Volume]:
+    """Return a wedge from the white matter to the cortex, like a vessel's territory, and how far inside each voxel lies
+    (mm)."""
     spacing, csf = anatomy.spacing, anatomy.tissues[0]
     cortex = _pick(rng, anatomy.cerebrum & (anatomy.depth > 1) & (anatomy.depth < 9) & (csf < 0.3))
     top = anatomy.position[:, *cortex]
@@ -69,12 +70,31 @@ def add_stroke(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tu
     offset = anatomy.position - at(top - outwards * min(1, 45 / length))  # from the wedge's apex
     along = np.tensordot(outwards / length, offset, axes=1)
     across = np.sqrt(np.maximum((offset**2).sum(axis=0) - along**2, 0))
-    wedge = across - 0.7 * along + 3 * np.maximum(-along, 0) + 3 * smooth_noise(rng, signal.shape, 6 / spacing)
+    wedge = across - 0.7 * along + 3 * np.maximum(-along, 0) + 3 * smooth_noise(rng, anatomy.brain.shape, 6 / spacing)
     volume = np.exp(rng.uniform(np.log(5), np.log(40)))  # ml
     side = anatomy.brain & (anatomy.left == anatomy.left[cortex])
-    region, inside = _grow(wedge, side & (csf < 0.3), volume, spacing)
-    bright = signal + rng.uniform(0.09, 0.40) * _fade(inside, 4) * (1 - csf)
+    return _grow(wedge, side & (csf < 0.3), volume, spacing)
+
+
+def add_stroke(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tuple[Volume, Mask]:
+    """Add a stroke of some days: its territory is brighter, as in T2."""
+    region, inside = _territory(rng, anatomy)
+    bright = signal + rng.uniform(0.09, 0.40) * _fade(inside, 4) * (1 - anatomy.tissues[0])
     return np.where(region, bright, signal).astype(np.float32), region
+
+
+def fluid_of(anatomy: Anatomy, signal: Volume) -> float:
+    """Return the signal of fluid inside the brain, away from its surface."""
+    return float(np.median(signal[anatomy.brain & (anatomy.depth > 3) & (anatomy.tissues[0] > 0.9)]))
+
+
+def add_old_stroke(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tuple[Volume, Mask]:
+    """Add a stroke of years: fluid fills its territory, as bright or dark as the fluid of this head."""
+    region, inside = _territory(rng, anatomy)
+    weight = _fade(inside, 3)
+    return np.where(region, weight * fluid_of(anatomy, signal) + (1 - weight) * signal, signal).astype(
+        np.float32
+    ), region
 
 
 def add_spots(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tuple[Volume, Mask]:

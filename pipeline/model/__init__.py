@@ -11,6 +11,7 @@ from pipeline.model.configuration import (
 from pipeline.model.packing import pack
 from pipeline.model.run import Run
 from pipeline.model.settings import CALIBRATED_SETTINGS, FIXED_AT_TRAINING, FORMER_SETTINGS
+from pipeline.model.shipped import ShippedModel, shipped_models
 from pipeline.model.trained import Model, load_model
 from pipeline.model.unpacking import open_model
 
@@ -21,12 +22,14 @@ __all__ = [
     "FORMER_SETTINGS",
     "Model",
     "Run",
+    "ShippedModel",
     "build",
     "load_configuration",
     "load_model",
     "open_model",
     "pack",
     "settings_of",
+    "shipped_models",
     "training_configuration",
     "with_settings",
 ]

@@ -9,10 +9,14 @@ from pipeline.model.evaluations import EvaluationSummary, ScoreSummary
 from pipeline.model.run import Run
 from pipeline.model.settings import CARD_SETTINGS
 
+IN_ZIP = "From the folder that the zip was unpacked to"
+IN_FOLDER = "With the project installed: from this folder"
+"""Where the commands of a bundle run."""
+
 COMMANDS = """\
 ## MONAI Bundle Commands
 
-From the folder that the zip was unpacked to, or from elsewhere with its path for `.` and before `configs`. These
+{place}, or from elsewhere with its path for `.` and before `configs`. These
 commands run the code of the bundle: use them with bundles that you trust.
 
 #### Execute inference
@@ -31,14 +35,29 @@ In another copy of the folder, without `models/`:
     python -m monai.bundle run --config_file configs/train.yaml --bundle_root . --dataset_dir DATALIST
 """
 
+DATA_LICENSE = """\
+This holds for the code. The weights and the calibration are made of the training scans: docs/data_license.txt has the
+licence of the scans, under which they stand, and the attribution that it asks for.
+"""
 
-def model_card(run: Path, metadata: dict[str, Any], evaluations: Sequence[EvaluationSummary]) -> str:
+
+def model_card(
+    run: Path,
+    metadata: dict[str, Any],
+    evaluations: Sequence[EvaluationSummary],
+    text_of_model: str = "",
+    has_data_license: bool = False,
+    with_code: bool = True,
+) -> str:
     """Return the card of a run: the bundle's own text with what this model was trained on and how well it did.
 
     Args:
         run: the directory that training wrote.
         metadata: of the packed bundle.
         evaluations: of this model.
+        text_of_model: what its maker writes of it, which comes first.
+        has_data_license: whether the bundle has docs/data_license.txt.
+        with_code: whether the bundle has the code too.
     """
     text = (BUNDLE / "docs" / "README.md").read_text(encoding="utf-8")
     start, end = text.index("## Data\n"), text.index("# References")
@@ -51,7 +70,9 @@ def model_card(run: Path, metadata: dict[str, Any], evaluations: Sequence[Evalua
     ]
     packages = metadata["required_packages_version"]
     lacking = [f"`{name}`" for name, version in packages.items() if not version]
+    needs = "`pip install -r requirements.txt`" if with_code else f"brain-mri-cevae {metadata['version']}"
     parts = [
+        *([text_of_model] if text_of_model else []),
         "## Data\n",
         f"- Target: anomalies of the brain\n- Modality: {cohort.get('modality', 'MR')}, "
         f"{settings['channels']} channel(s)\n- Scans: {', '.join(scans) or 'not recorded'}, taken as healthy\n"
@@ -68,12 +89,12 @@ def model_card(run: Path, metadata: dict[str, Any], evaluations: Sequence[Evalua
         *map(_performance, evaluations),
         *(["Not evaluated on annotated scans.\n"] if not evaluations else []),
         "## What it needs\n",
-        "`pip install -r requirements.txt`"
+        needs
         + (f", and these packages, which are no installed ones: {', '.join(lacking)}" if lacking else "")
         + ". `sha256sum --check SHA256SUMS` tells whether all files are as they were packed.\n",
-        COMMANDS,
+        COMMANDS.format(place=IN_ZIP if with_code else IN_FOLDER),
     ]
-    return text[:start] + "\n".join(parts) + "\n" + text[end:]
+    return text[:start] + "\n".join(parts) + "\n" + text[end:] + (DATA_LICENSE if has_data_license else "")
 
 
 def _performance(evaluation: EvaluationSummary) -> str:

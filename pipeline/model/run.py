@@ -126,7 +126,8 @@ class Run:
     def model_files(self) -> list[Path]:
         """Return the files of the model: all that prediction, packing and export need."""
         model = (self.weights, self.weight_settings, self.calibration, self.trained_on)
-        files = [*sorted((self.root / "configs").glob("*")), self.root / "docs" / "README.md", self.root / "LICENSE"]
+        files = [file for part in ("configs", "docs") for file in sorted((self.root / part).glob("*"))]
+        files.append(self.root / "LICENSE")
         return [file for file in (*files, *model) if file.is_file()]
 
     def load_inference(self, device: str | torch.device | None = None, **values: Any) -> Any:

@@ -1,20 +1,19 @@
 """A model from wherever it is: a run's directory, or a packed bundle, of which only values are read and no code."""
 
-import json
 import logging
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import yaml
 
 from pipeline.errors import UsageError
-from pipeline.model.packing import FORMAT, SUMS
+from pipeline.model.integrity import SUMS, check_contents, check_folder, is_litter, packed_sums
 from pipeline.model.plain_values import GUARDED_BLOCKS, on_installed_blocks
 from pipeline.model.run import Run
+from pipeline.model.shipped import find_model
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +22,8 @@ LARGEST = 4 << 30
 
 MOST_FILES = 1000
 
-LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""Files that Finder and Explorer leave in folders."""
-
 UNPACKED_FILES = ("models/model.pt", "models/model.json", "models/calibration.json", "models/trained_on.json")
-"""Files that are taken as they are; of the configurations only the plain values are."""
+"""Files that are taken as they are, as the texts in docs/ are; of the configurations only the plain values are."""
 
 
 @contextmanager
@@ -37,13 +33,17 @@ def open_model(model: str | Path) -> Iterator[Path]:
     Of a zip only the weights and plain values are read; the code that runs is the installed one.
 
     Args:
-        model: the directory that training wrote, or the zip that `pack` wrote.
+        model: the directory that training wrote, the zip or the folder that `pack` wrote, or the name of a model that
+            ships with the project; if there is a directory or a zip of this name, it is taken, and a warning says so.
 
     Raises:
-        UsageError: where a zip is damaged, changed, of a newer format, unsafe, or needs code of its own.
+        UsageError: if there is no such model, or a packed one is damaged, changed, of a newer format, unsafe, has the
+            calibration of another, or needs code of its own.
     """
-    model = Path(str(model))  # the MONAI bundle gives a number for 2024
+    model = find_model(model)
     if not model.is_file():
+        if (model / SUMS).is_file():
+            check_folder(model)
         yield model
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -56,13 +56,9 @@ def _unpack(file: Path, run: Path) -> None:
     """Make a run of the zip's weights and values, and of the installed bundle."""
     content = _checked(file)
     try:
-        metadata = json.loads(content["configs/metadata.json"])
-        newer = metadata["cevae_format"] > FORMAT
         packed = {name: dict(yaml.safe_load(content[f"configs/{name}"]).items()) for name in GUARDED_BLOCKS}
     except (KeyError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UsageError(f"{file}: not a bundle that `pack` wrote, or damaged; copy it again") from error
-    if newer:
-        raise UsageError(f"{file}: packed by a newer version ({metadata.get('version')}) of this program; update it")
     try:
         texts = {name: on_installed_blocks(name, settings) for name, settings in packed.items()}
     except UsageError as error:
@@ -70,9 +66,10 @@ def _unpack(file: Path, run: Path) -> None:
     folder = Run(run)
     folder.create(texts["train.yaml"])
     folder.inference_configuration.write_text(texts["inference.yaml"], encoding="utf-8")
-    for name in UNPACKED_FILES:
-        if name in content:
-            (run / name).write_bytes(content[name])
+    for name, data in content.items():
+        if name in UNPACKED_FILES or name.startswith("docs/"):
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_bytes(data)
 
 
 def _checked(file: Path) -> dict[str, bytes]:
@@ -85,18 +82,7 @@ def _checked(file: Path) -> dict[str, bytes]:
             content = {name: archive.read(entry) for entry in entries if (name := names.get(entry.filename))}
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise UsageError(f"{file}: not a model, and no whole zip file; give what `train` or `pack` wrote") from error
-    try:
-        lines = [line.split("  ", 1) for line in content.pop(SUMS).decode().splitlines()]
-        packed = {name: digest for digest, name in lines}
-    except (KeyError, ValueError) as error:
-        raise UsageError(f"{file}: not a bundle that `pack` wrote, for it has no {SUMS}") from error
-    for name in sorted(packed.keys() | content.keys()):
-        if name not in content:
-            raise UsageError(f"{file}: {name} is missing in it; copy it again")
-        if name not in packed:
-            raise UsageError(f"{file}: {name} was added to it; ask for the one that was packed")
-        if sha256(content[name]).hexdigest() != packed[name]:
-            raise UsageError(f"{file}: {name} was changed after it was packed; ask for the one that was packed")
+    check_contents(file, packed_sums(file, content.pop(SUMS, None)), content)
     return content
 
 
@@ -106,17 +92,13 @@ def _packed_names(names: Sequence[str]) -> dict[str, str]:
     Where Finder or Explorer made the zip again, all is in one top folder, and there are folders and files of their own.
     """
     paths = {name: PurePosixPath(name) for name in names if not name.endswith("/")}
-    kept = {name: path for name, path in paths.items() if path.parts[0] != "__MACOSX" and path.name not in LITTER}
+    kept = {name: path for name, path in paths.items() if not is_litter(path)}
     top = min(
         (path.parent for path in kept.values() if path.name == SUMS), key=lambda top: len(top.parts), default=None
     )
     if top is None or not all(path.is_relative_to(top) for path in kept.values()):
         return {name: name for name in kept}
     return {name: str(path.relative_to(top)) for name, path in kept.items()}
-
-
-def _is_litter(path: PurePosixPath) -> bool:
-    return path.parts[0] == "__MACOSX" or path.name in LITTER or path.name.startswith("._")
 
 
 def _refuse_unsafe(file: Path, entries: list[zipfile.ZipInfo]) -> None:

@@ -107,7 +107,8 @@ def refuse_shared_scans(
     """Refuse a datalist with a scan in two splits.
 
     Args:
-        split, other: names of the splits, which need not be there.
+        split: name of a split, which need not be there.
+        other: name of the other one.
         splits: the splits of the datalist.
         datalist: its file, for the message.
         reason: why no scan may be in both.

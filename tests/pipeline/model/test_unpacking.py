@@ -16,7 +16,8 @@ from helpers import ball, save_scan
 
 from pipeline.command_line import main
 from pipeline.errors import UsageError
-from pipeline.model.packing import SUMS, pack
+from pipeline.model.integrity import SUMS
+from pipeline.model.packing import pack
 from pipeline.model.plain_values import FORMER_INFERER
 from pipeline.model.run import Run
 from pipeline.model.unpacking import open_model
@@ -264,6 +265,7 @@ def test_weights_of_another_network_are_refused(packed: Path, tmp_path: Path) ->
         torch.save({"other": torch.zeros(1)}, stream)
         content["models/model.pt"] = stream.getvalue()
         content["models/model.json"] = json.dumps({}).encode()
+        del content["models/calibration.json"]
 
     file = changed(packed, tmp_path / "bad.zip", change, sums=True)
     with pytest.raises(UsageError, match="not the weights of this model"):
