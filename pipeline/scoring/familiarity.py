@@ -44,6 +44,9 @@ LIMITS = {
 }
 """Words for each fact beyond its limits, its decimals, and the smallest margin of the limits as a share of the mean."""
 
+ONE_SIDED = ("residual", "slice_spacing_mm")
+"""Facts of which small values are no reason to warn: a small error, and slices that lie closer to each other."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -134,7 +137,7 @@ class Familiarity:
             if name not in self.limits:  # a former version made the calibration
                 continue
             low, high = self.limits[name]
-            low = -np.inf if name == "residual" else low  # a small error is no reason to warn
+            low = -np.inf if name in ONE_SIDED else low
             value = getattr(facts, name)
             if not low <= value <= high:
                 two_sided = bool(np.isfinite(low))
