@@ -31,8 +31,8 @@ from pipeline.model.trained import load_model
 from pipeline.model.unpacking import open_model
 from pipeline.version import __version__
 
-CODE = ("*.py", "*.j2")
-"""Its files: modules, and the templates of the pages."""
+CODE = ("*.py", "*.j2", "*.js", "*_LICENSE.txt")
+"""Its files: modules, the templates and scripts of the pages, and the licences of scripts by others."""
 
 OWN_KEYS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
 """Packages that have a key of their own in a bundle's metadata."""

@@ -44,7 +44,7 @@ class Prediction:
     facts: Facts
     findings: Findings | None
     warnings: tuple[str, ...]
-    brain_origin: str
+    brain_origin: str = ""
 
     @property
     def maps(self) -> dict[str, np.ndarray]:

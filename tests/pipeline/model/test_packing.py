@@ -67,7 +67,7 @@ def test_the_bundle_runs_without_this_project(
     assert done.returncode == 0, done.stderr[-2000:]
     predict(run, [scans], tmp_path / "expected", device="cpu")
     maps = list((tmp_path / "expected" / "patient").glob("*.nii.gz"))
-    assert len(maps) == 8
+    assert len(maps) == 9
     for file in maps:
         written = tmp_path / "out" / "patient" / file.name
         assert gzip.decompress(written.read_bytes()) == gzip.decompress(file.read_bytes()), file.name
@@ -87,7 +87,8 @@ def test_the_sums_are_those_of_all_files(packed: Path) -> None:
 
 
 def test_all_modules_and_templates_travel(packed: Path) -> None:
-    code = {file for package in OWN_PACKAGES for kind in ("*.py", "*.j2") for file in (PROJECT / package).rglob(kind)}
+    kinds = ("*.py", "*.j2", "*.js", "*.txt")
+    code = {file for package in OWN_PACKAGES for kind in kinds for file in (PROJECT / package).rglob(kind)}
     assert any(file.suffix == ".j2" for file in code)
     with zipfile.ZipFile(packed) as archive:
         assert {file.relative_to(PROJECT).as_posix() for file in code} <= set(archive.namelist())

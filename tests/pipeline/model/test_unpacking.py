@@ -50,7 +50,7 @@ def changed(packed: Path, file: Path, change: Change, sums: bool = False) -> Pat
 def assert_same_voxels(folder: Path, other: Path) -> None:
     """Check that the maps in two cases' folders have the same voxels."""
     files = list(other.glob("*.nii.gz"))
-    assert len(files) == 8
+    assert len(files) == 9
     for file in files:
         np.testing.assert_array_equal(*(np.asanyarray(nib.load(f / file.name).dataobj) for f in (folder, other)))
 
