@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from helpers import SMALL, ball, save_scan
@@ -15,7 +16,9 @@ from pipeline.command_line import main
 from pipeline.errors import UsageError
 from pipeline.model import Run, load_model, open_model, pack
 from pipeline.model.integrity import SUMS
+from pipeline.model.shipped import shipped_folders, shipped_models
 from pipeline.prediction import AnomalyDetector
+from pipeline.scoring import open_predictor
 from pipeline.training import train
 
 PROJECT = Path(__file__).parents[3]
@@ -247,3 +250,15 @@ def test_weights_in_half_precision_are_packed_and_load(cohort: Path, tmp_path: P
         model = load_model(opened, "cpu")
         assert Run(opened).settings["weight_precision"] == "float16"
     assert all(str(value.dtype) == "torch.float32" for value in model.network.state_dict().values())
+
+
+def test_the_models_of_this_project_are_whole_small_and_calibrated() -> None:
+    assert [model.name for model in shipped_models()] == ["ixi-t1"]
+    for name, folder in shipped_folders().items():
+        with open_model(name) as run:
+            predictor = open_predictor(run, "cpu")
+        assert predictor.calibration is not None
+        assert predictor.calibration.scans >= 20
+        assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 10e6
+        schema = json.loads((PROJECT / "bundles" / "metadata_schema.json").read_text())
+        jsonschema.validate(json.loads((folder / "configs" / "metadata.json").read_text()), schema)
