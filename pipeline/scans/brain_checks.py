@@ -71,7 +71,7 @@ class MaskFacts:
         sides = np.linalg.norm(affine[:3, :3], axis=0)
         labels, number = ndimage.label(mask)
         largest = np.bincount(labels.ravel())[1:].max() / mask.sum() if number else 0.0
-        orientation, cut = _orientation(affine), []
+        orientation, cut = io_orientation(affine).astype(int), []
         for axis in range(3):
             area = np.prod(np.delete(sides, axis)) / 100
             ras, direction = orientation[axis]
@@ -151,8 +151,3 @@ def edge_contrast(voxels: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> f
     depth = max(EDGE_MM, float((sides * steps).min()))  # both sides have voxels, however thick these are
     near = [ndimage.distance_transform_edt(part, sampling=sides * steps) <= depth for part in (inside, ~inside)]
     return float((values[inside & near[0]].mean() - values[~inside & near[1]].mean()) / spread)
-
-
-def _orientation(affine: np.ndarray) -> list[tuple[int, int]]:
-    """Return for each axis the RAS axis that it is nearest to, and its direction."""
-    return [(int(axis), int(direction)) for axis, direction in io_orientation(affine)]

@@ -118,9 +118,9 @@ class BrainExtraction:
             BrainNotKept: if it would have to be made, but masks are only looked up.
         """
         assert self.tool is not None
-        known = self.kept(scan)
-        if known is not None:
-            return known
+        file = self._file(scan)
+        if file.is_file():
+            return file
         if self.only_kept:
             raise BrainNotKept
         _announce(self.tool)
@@ -132,7 +132,6 @@ class BrainExtraction:
                 reason = f"{self.tool.version} found no brain in it ({reason_of(error)[:100]})"
                 raise ScanError(f"{reason}; give a brain mask (--mask, or `mask` in a datalist)") from error
         refuse_absurd(scan, mask, self.tool.version)
-        file = self._file(scan)
         image = on_grid_of(scan, mask.astype(np.uint8))
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -143,11 +142,6 @@ class BrainExtraction:
             file = Path(_own_folder().name) / file.name
             write(image, file)
         return file
-
-    def kept(self, scan: nib.nifti1.Nifti1Image) -> Path | None:
-        """Return the file of a scan's mask if it was made before."""
-        file = self._file(scan)
-        return file if file.is_file() else None
 
     def _file(self, scan: nib.nifti1.Nifti1Image) -> Path:
         assert self.tool is not None

@@ -17,7 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from scipy import ndimage
+from monai.transforms.utils import get_largest_connected_component_mask
 
 from pipeline.installation import install_command_of
 
@@ -88,13 +88,9 @@ def _hd_bet(head: nib.nifti1.Nifti1Image, device: torch.device) -> np.ndarray:
         _, mask = hd_bet(voxels, spacing, mode="fast", device=place, do_tta=False)
     finally:
         torch.set_flush_denormal(False)
-    return _largest_part(np.asarray(mask).transpose() > 0)
-
-
-def _largest_part(mask: np.ndarray) -> np.ndarray:
-    """Return the largest connected part of a mask; HD-BET's own search for it takes minutes if there are many."""
-    labels, number = ndimage.label(mask)
-    return mask if number < 2 else labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    # HD-BET's own search for the largest part takes minutes if there are many.
+    largest: np.ndarray = get_largest_connected_component_mask(np.asarray(mask).transpose() > 0, connectivity=1)
+    return largest
 
 
 TOOLS = {
