@@ -31,6 +31,7 @@ def names(*files: str) -> list[str]:
         ("/d/LPT1.v2.nii.gz", "_LPT1.v2"),
         ("/d/report.html.nii", "_report.html"),
         ("/d/console.nii", "console"),
+        ("/d/viewer_files.nii", "_viewer_files"),
     ],
 )
 def test_a_name_is_the_files_own_made_harmless(file: str, name: str) -> None:
