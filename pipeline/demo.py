@@ -23,7 +23,7 @@ HEAD_FPR = 0.0003
 """Share of a healthy brain that may be marked in it: an average of many people is unlike any one of them everywhere."""
 
 HEALTHY, LESIONED = 32, 9
-SETTINGS = ("epochs=15", "learning_rate=0.001", "polarity=bright")
+SETTINGS = ("epochs=12", "learning_rate=0.002", "polarity=bright")
 """Settings for a quick training on phantoms; a real cohort needs more epochs and the smaller steps of train.yaml."""
 
 
