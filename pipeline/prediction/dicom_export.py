@@ -17,7 +17,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from pipeline.errors import ScanError, reason_of
-from pipeline.files import written_aside
+from pipeline.files import to_printable, written_aside
 from pipeline.installation import DISTRIBUTION
 from pipeline.prediction.cluster_labels import cluster_colour, cluster_label
 from pipeline.prediction.dicom_sources import derived_uid, refer_to, stand_ins
@@ -40,10 +40,10 @@ UNNUMBERED = 9
 """Stands for the number of a series that has none, or one that is too large to be multiplied."""
 
 LONGEST = 64
-"""Characters of a text in DICOM (LO) at most."""
+"""Length of a text in DICOM (LO) at most, bytes."""
 
-NOT_DICOM = "it did not come as DICOM, so there are no CASE_seg.dcm and CASE_preview.dcm of it"
-NO_CLUSTER = "it has no cluster, so there is no CASE_seg.dcm of it, only CASE_preview.dcm"
+NOT_DICOM = "it did not come as DICOM, so it has no CASE_seg.dcm and no CASE_preview.dcm"
+NO_CLUSTER = "it has no cluster, and so no CASE_seg.dcm, only CASE_preview.dcm"
 UNCALIBRATED = "the model has no calibration and finds no clusters, so there is no CASE_seg.dcm, only CASE_preview.dcm"
 MANY = "it has {} clusters; CASE_seg.dcm holds the " + str(MOST_SEGMENTS) + " largest"
 
@@ -133,6 +133,7 @@ class DicomExport:
             **self._series("seg", "ceVAE anomalies", study, hashes),
         )
         segmentation.BurnedInAnnotation = "NO"
+        segmentation.BodyPartExamined = "BRAIN"
         refer_to(study, segmentation)
         organization = derived_uid("organization", segmentation.SOPInstanceUID)
         for item in (*segmentation.DimensionIndexSequence, *segmentation.DimensionOrganizationSequence):
@@ -185,14 +186,15 @@ class DicomExport:
         )
         capture.add_new("PatientOrientation", "CS", "")  # it shows several slices, beside a legend
         capture.ConversionType = "WSD"  # made by a workstation, not by a scanner of paper
+        capture.BodyPartExamined = "BRAIN"
         capture.BurnedInAnnotation = "NO"  # its text names the model, and no patient
         return _without_times_of_others(capture)
 
     @property
     def _equipment(self) -> str:
         """The model's name as a text of DICOM."""
-        text = "".join(character if character.isprintable() else "?" for character in f"ceVAE model {self.model}")
-        return text.replace("\\", "/")[:LONGEST].strip()
+        text = to_printable(f"ceVAE model {self.model}").replace("\\", "/")
+        return text.encode()[:LONGEST].decode(errors="ignore").strip()
 
     def _series(self, kind: str, description: str, study: Study, hashes: Hashes) -> dict[str, Any]:
         """Return what both objects say of their series and of what made them."""

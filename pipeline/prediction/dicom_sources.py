@@ -69,11 +69,20 @@ def refer_to(study: Study, segmentation: Dataset) -> None:
         item.ReferencedInstanceSequence = list(images.values())
         segmentation.ReferencedSeriesSequence.append(item)
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
-        for source in (one for item in frame.DerivationImageSequence for one in item.SourceImageSequence):
-            image = true[source.ReferencedSOPInstanceUID]
-            source.update(_reference(image))
-            if image.frame is not None:
-                source.ReferencedFrameNumber = image.frame
+        for item in frame.DerivationImageSequence:
+            item.SourceImageSequence = [
+                _of_frame(one, true[one.ReferencedSOPInstanceUID]) for one in item.SourceImageSequence
+            ]
+
+
+def _of_frame(stand_in: Dataset, image: SourceImage) -> Dataset:
+    """Return the reference of a frame to a true image; highdicom gives frames of one place the same reference."""
+    reference = Dataset()
+    reference.update(stand_in)
+    reference.update(_reference(image))
+    if image.frame is not None:
+        reference.ReferencedFrameNumber = image.frame
+    return reference
 
 
 def _reference(image: SourceImage) -> Dataset:

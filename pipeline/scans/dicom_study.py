@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydicom import Dataset
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 from pipeline.errors import ScanError
 from pipeline.scans.dicom_slices import Slice, Slices
@@ -123,7 +123,10 @@ def _is_uid(value: str) -> bool:
 def _patient_id(tags: Dataset) -> str | None:
     """Return the patient's id, None if it is not valid: too long, or undecodable by the character set of its file."""
     value = text_of(tags, "PatientID").encode("utf-8", "surrogateescape")
-    text = decode_bytes(value, convert_encodings(text_of(tags, "SpecificCharacterSet").split("\\")), NAME_DELIMITERS)
+    character_sets = text_of(tags, "SpecificCharacterSet").split("\\")
+    if not value.isascii() and not ({*character_sets} - {""} and {*character_sets} <= python_encoding.keys()):
+        return None
+    text = decode_bytes(value, convert_encodings(character_sets), NAME_DELIMITERS)
     valid = len(text) <= LONGEST and text.isprintable() and not {"\\", "\ufffd"} & set(text)
     return text if valid else None
 
