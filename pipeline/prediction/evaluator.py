@@ -103,6 +103,8 @@ class ScanEvaluator:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
         if self.key is not None and rank() == 0:
             write_key(self.key, self.cases, self.output)
+        if self.dicom is not None and any(case.series is not None for case in self.cases):
+            logger.info("CASE_seg.dcm and CASE_preview.dcm hold the patient's id of their scan: they are not anonymous")
         if self.predictor.calibration is None:
             logger.warning("the model has no calibration: there will be no surprise and no anomalies")
         number = len(share_of_process(self.cases))
