@@ -60,8 +60,13 @@ class DicomExport:
     model: str
     fingerprint: str
 
-    def __post_init__(self) -> None:
-        import highdicom  # noqa: F401  # a package that is missing is told before the first scan
+    def require(self) -> None:
+        """Import what it needs, so that a missing package is told before the first scan.
+
+        Raises:
+            ModuleNotFoundError: if highdicom is not installed.
+        """
+        import highdicom  # noqa: F401
 
     def write(self, folder: Path, case: str, slices: Slices, hashes: Hashes) -> tuple[str, ...]:
         """Write both files into the folder of a case, and return warnings about them.

@@ -94,6 +94,8 @@ class ScanEvaluator:
             UsageError: if the output folder or the key cannot be made or written.
         """
         self.started = datetime.now(UTC)
+        if self.dicom is not None:
+            self.dicom.require()
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             if rank() == 0:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,16 @@ def test_the_configuration_decides_unless_the_caller_does(
     assert any((tmp_path / "own").glob("*/*.dcm")) == bool(key)
     predict(own, [series], tmp_path / "other", device="cpu", dicom=not key)
     assert any((tmp_path / "other").glob("*/*.dcm")) == (not key)
+
+
+def test_a_missing_package_is_told_before_anything_is_predicted(
+    run: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    given = ["--model", str(run), "--input", str(scans), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(["predict", *given, "--dicom"]) == 2
+    assert "the package highdicom is not installed; install it by" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def rows(key: Path) -> list[list[str]]:
