@@ -16,6 +16,13 @@ FPR = (
     "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.003, which is 4 ml of a brain "
     "of 1300 ml; report.html gives the volume for the model's own healthy scans)"
 )
+DICOM = (
+    "for scans that came as DICOM, write CASE_seg.dcm (a SEG of the clusters) and CASE_preview.dcm, in the scan's study"
+)
+KEY = (
+    "write a table (CSV) that tells which CASE is which DICOM series; only you can read it, and the results name no "
+    "patient without it"
+)
 RESEARCH_ONLY = "For research use only, not for diagnosis."
 MODEL = "folder that `train` wrote, .zip that `pack` wrote, or name of a model that ships (see `models`)"
 SHARED: dict[str, dict[str, Any]] = {
@@ -62,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     made = predict.add_argument_group("output")
     made.add_argument("--output", required=True, metavar="DIR", help="folder for report.html and the maps of each scan")
     made.add_argument("--fpr", type=float, metavar="F", help=FPR)
+    made.add_argument("--dicom", action="store_true", default=None, help=DICOM)
+    made.add_argument("--key", metavar="FILE", help=KEY)
     made.add_argument("--overwrite", action="store_true", help="recompute scans that already have results")
     _shared(predict, "--device")
 

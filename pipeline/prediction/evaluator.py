@@ -24,7 +24,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from pipeline.errors import UsageError
 from pipeline.model import Run, build, open_model
 from pipeline.prediction.case_folder import folder_aside, write_case
+from pipeline.prediction.dicom_export import DicomExport, dicom_notes
 from pipeline.prediction.earlier import MadeWith, earlier_runs, with_earlier
+from pipeline.prediction.key_file import write_key
 from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.reader import CaseReader, Reading
 from pipeline.prediction.report import write_report
@@ -53,9 +55,19 @@ class ScanEvaluator:
         dataset: the cases, with a transform that reads and preprocesses them.
         output: the folder of the outputs.
         overwrite: whether cases that already have results are computed again.
+        dicom: whether cases that came as DICOM get a SEG of their clusters and a Secondary Capture of their preview.
+        key: a file to write which case is which DICOM series; None writes none.
     """
 
-    def __init__(self, predictor: Predictor, dataset: Dataset, output: str | Path, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        dataset: Dataset,
+        output: str | Path,
+        overwrite: bool = False,
+        dicom: bool = False,
+        key: str | Path | None = None,
+    ) -> None:
         self.predictor = predictor
         self.cases: Sequence[Case] = dataset.data
         self.output = Path(str(output))  # the MONAI bundle gives a number for 2024
@@ -69,7 +81,9 @@ class ScanEvaluator:
         calibration = predictor.calibration.fingerprint if predictor.calibration is not None else None
         self.made_with = MadeWith(predictor.model.fingerprint, calibration, digest)
         self.label = ModelLabel.of(predictor)
-        self.ahead = ThreadBuffer(CaseReader(dataset, self.output, self.made_with, overwrite), 1)
+        self.dicom = DicomExport(self.label.name, predictor.model.fingerprint) if dicom else None
+        self.key = Path(str(key)) if key is not None else None
+        self.ahead = ThreadBuffer(CaseReader(dataset, self.output, self.made_with, overwrite, self.dicom), 1)
 
     def run(self) -> list[Result]:
         """Predict all cases, and write summary.csv, report.html and run.json, even if interrupted, and also in between.
@@ -77,9 +91,11 @@ class ScanEvaluator:
         These files tell of earlier commands too; the returned results are those of this one.
 
         Raises:
-            UsageError: if the output folder cannot be made or written.
+            UsageError: if the output folder or the key cannot be made or written.
         """
         self.started = datetime.now(UTC)
+        if self.dicom is not None:
+            self.dicom.require()
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             if rank() == 0:
@@ -87,6 +103,10 @@ class ScanEvaluator:
             self.earlier = earlier_runs(self.output / "run.json")
         except OSError as error:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
+        if self.key is not None and rank() == 0:
+            write_key(self.key, self.cases, self.output)
+        if self.dicom is not None and any(case.series is not None for case in self.cases):
+            logger.info("CASE_seg.dcm and CASE_preview.dcm hold the patient's id of their scan: they are not anonymous")
         if self.predictor.calibration is None:
             logger.warning("the model has no calibration: there will be no surprise and no anomalies")
         number = len(share_of_process(self.cases))
@@ -126,12 +146,15 @@ class ScanEvaluator:
         try:
             with folder_aside(self.output / case.name) as partial:
                 write_case(partial, case.name, prediction, self.label, self.predictor.threshold)
+                warnings = prediction.warnings
+                if self.dicom is not None and "slices" in reading.item:
+                    warnings += self.dicom.write(partial, case.name, reading.item["slices"], reading.hashes)
                 result = Result(
                     case.name,
                     case.described,
                     status="done",
                     reason="",
-                    warnings=prediction.warnings,
+                    warnings=warnings,
                     **findings.summary() if findings is not None else {},
                     seconds=reading.seconds,
                 )
@@ -161,7 +184,9 @@ class ScanEvaluator:
         self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
         if rank() > 0:
             return
-        log_warnings(logger, {result.case: result.warnings for result in self.results})
+        notes = map(dicom_notes, self.cases, self.results) if self.dicom is not None else ((),) * len(self.results)
+        told = zip(self.results, notes, strict=True)
+        log_warnings(logger, {result.case: (*result.warnings, *note) for result, note in told})
         try:
             self._summarise(self.results, interrupted)
         except OSError as error:
@@ -186,6 +211,8 @@ def predict(
     overwrite: bool = False,
     fpr: float | None = None,
     brain: str | None = None,
+    dicom: bool | None = None,
+    key: str | Path | None = None,
 ) -> list[Result]:
     """Predict scans with the inference configuration of a run, and return the result of each.
 
@@ -198,6 +225,8 @@ def predict(
         overwrite: whether cases that already have results are computed again.
         fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the configuration's own.
         brain: how the brain is found in heads without a mask; if None, the configuration's own.
+        dicom: whether cases that came as DICOM get a SEG and a Secondary Capture; if None, the configuration's own.
+        key: a file to write which case is which DICOM series; if None, none is written.
 
     Raises:
         UsageError: if the model or the inputs cannot be used at all.
@@ -205,5 +234,9 @@ def predict(
     with open_model(model) as run, joined_processes(device) as device:
         parser = Run(run).load_inference(device, output_dir=str(output), overwrite=overwrite, fpr=fpr, brain=brain)
         parser["cases::inputs"], parser["cases::masks"] = list(map(str, inputs)), list(map(str, masks))
+        # Not by a key of its own, which the configurations of older models do not have.
+        for name, value in {"dicom": dicom, "key": str(key) if key is not None else None}.items():
+            if value is not None:
+                parser[f"evaluator::{name}"] = value
         evaluator: ScanEvaluator = build(parser, "evaluator")
         return evaluator.run()

@@ -3,7 +3,6 @@
 Keys and their order follow ITK-SNAP's own samples (Testing/TestData/*.itksnap) and the code that reads them.
 """
 
-import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from xml.etree import ElementTree
 
 import nibabel as nib
 
+from pipeline.prediction.cluster_labels import cluster_colour, cluster_label
 from pipeline.prediction.colours import COLOURS, OPACITY, SHOWN
 from pipeline.scoring import Cluster, Findings
 
@@ -44,10 +44,6 @@ LABEL_DESCRIPTIONS = """################################################
 """
 
 LABEL_DESCRIPTION = '{:5d}   {:3d}  {:3d}  {:3d}        1  1  1    "{}"\n'
-
-
-GOLDEN = 0.618034
-"""Step between the hues of two clusters, as a share of the circle: no two of them are alike."""
 
 Label = tuple[int, tuple[int, ...], str]
 """A label's number, its red, green and blue, and its text."""
@@ -95,14 +91,10 @@ def write_workspace(folder: Path, case: str, findings: Findings | None) -> None:
 
 
 def _labels(clusters: Sequence[Cluster]) -> list[Label]:
-    """Return the label of each cluster; neighbouring numbers have hues that are far from each other."""
+    """Return the label of each cluster."""
     return [
-        (
-            cluster.cluster,
-            tuple(round(255 * part) for part in colorsys.hsv_to_rgb(0.54 + GOLDEN * i, 1.0, 1.0)),
-            f"cluster {cluster.cluster}, {cluster.volume_ml:.3g} ml, {cluster.side}",
-        )
-        for i, cluster in enumerate(clusters)
+        (one.cluster, cluster_colour(one.cluster), cluster_label(one.cluster, one.volume_ml, one.side))
+        for one in clusters
     ]
 
 

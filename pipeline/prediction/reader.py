@@ -11,6 +11,7 @@ from monai.data import Dataset
 from pipeline.cohorts import Item
 from pipeline.errors import ScanError, reason_of
 from pipeline.files import sha256_of
+from pipeline.prediction.dicom_export import DicomExport
 from pipeline.prediction.earlier import MadeWith
 from pipeline.prediction.outline import write_outline
 from pipeline.prediction.results import Hashes, Result, read_record
@@ -54,13 +55,17 @@ class CaseReader:
         output: the folder of the outputs.
         made_with: what the outputs are made with.
         overwrite: whether cases that already have results are computed again.
+        dicom: what adds DICOM files to a case that was done without; None adds none.
     """
 
-    def __init__(self, dataset: Dataset, output: Path, made_with: MadeWith, overwrite: bool) -> None:
+    def __init__(
+        self, dataset: Dataset, output: Path, made_with: MadeWith, overwrite: bool, dicom: DicomExport | None = None
+    ) -> None:
         self.dataset = dataset
         self.output = output
         self.made_with = made_with
         self.overwrite = overwrite
+        self.dicom = dicom
 
     def __iter__(self) -> Iterator[Reading | Result]:
         """Yield each case that was read, or its result if it failed or was done before."""
@@ -71,6 +76,8 @@ class CaseReader:
                     raise ScanError(case.problem)
                 hashes = self._hashes(case)
                 done = self._done(case, hashes)
+                if done is not None and self.dicom is not None:
+                    done = self.dicom.add(self.output / case.name, case, hashes, done)
                 reading = done or Reading(case, started, hashes, self.dataset[index])
             except Exception as error:  # any problem of one scan must not stop the others
                 reading = _failure(case, started, self._with_outline(case, error))

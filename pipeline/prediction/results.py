@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.files import written_aside
+from pipeline.files import write_json, written_aside
 from pipeline.nifti import voxel_ml
 from pipeline.scoring import Prediction
 from pipeline.version import __version__
@@ -101,14 +101,24 @@ class Record:
 
 def write_record(folder: Path, result: Result, hashes: Hashes, brain: BrainUsed) -> None:
     """Write case.json, the last of a case's files, with the sizes of the others."""
-    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
     content = asdict(result) | {
         "brain": asdict(brain),
         "hashes": asdict(hashes),
         "version": __version__,
-        "files": sizes,
+        "files": _sizes(folder),
     }
     (folder / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def add_to_record(folder: Path, warnings: Sequence[str]) -> None:
+    """Write case.json of a case that is done again, with the files that were added to it, and with these warnings."""
+    content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    write_json(folder / RECORD, content | {"warnings": list(warnings), "files": _sizes(folder)})
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the size of each file in the folder of a case but its record, bytes."""
+    return {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != RECORD}
 
 
 def read_record(folder: Path) -> Record | None:

@@ -13,6 +13,9 @@ from pipeline.scans.contents import (
     scans_with,
     without_copies,
 )
+from pipeline.scans.dicom_series import Series
+from pipeline.scans.dicom_slices import Slices
+from pipeline.scans.dicom_study import SourceImage, Study, study_of
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
 from pipeline.scans.reading import ReadCase, preprocess
@@ -27,6 +30,10 @@ __all__ = [
     "Case",
     "Label",
     "ReadCase",
+    "Series",
+    "Slices",
+    "SourceImage",
+    "Study",
     "as_nifti",
     "check_scan",
     "content_of",
@@ -42,5 +49,6 @@ __all__ = [
     "read_training_cohort",
     "refuse_shared_scans",
     "scans_with",
+    "study_of",
     "without_copies",
 ]

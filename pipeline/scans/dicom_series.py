@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +15,7 @@ from pipeline.dicom_files import is_dicom
 from pipeline.errors import ScanError
 from pipeline.files import to_printable
 from pipeline.scans.dicom_grouping import Group, groups_of
-from pipeline.scans.dicom_slices import OTHER_SCANNERS, copies_in, read_frames, volume_of
+from pipeline.scans.dicom_slices import OTHER_SCANNERS, Volume, copies_in, read_frames, volume_of
 from pipeline.scans.dicom_tags import Tags, numbers, tags_of, without_patient
 from pipeline.unread import line_about
 
@@ -41,6 +41,8 @@ class Series:
         localizer: whether it only serves to plan others.
         scattered: whether each slice is a series of its own in DICOM, and they were put together.
         contrast_agent: whether its tags name a contrast agent.
+        study_uid: the UID of its study; empty if the files do not give it.
+        series_uids: the UID of the series; several if they are scattered, none if the files do not give it.
     """
 
     folder: Path
@@ -50,8 +52,14 @@ class Series:
     localizer: bool
     scattered: bool
     contrast_agent: bool = False
+    study_uid: str = field(default="", repr=False)
+    series_uids: tuple[str, ...] = field(default=(), repr=False)
 
     def read(self, warn: Callable[[str], None] = logger.warning) -> nib.nifti1.Nifti1Image:
+        """Return the image of `read_volume`."""
+        return self.read_volume(warn).image
+
+    def read_volume(self, warn: Callable[[str], None] = logger.warning) -> Volume:
         """Return the volume (X, Y, Z): X along the rows of a slice, Y down its columns, Z from slice to slice.
 
         This is SimpleITK's order of voxels: Z runs along the cross product of X and Y. The affine is RAS in mm, as
@@ -74,7 +82,8 @@ class Series:
         try:
             if self.scattered and len(parts) - len(copies) < FEWEST:
                 raise ScanError("they are too few for a scan")
-            volume = volume_of([part for number, part in enumerate(parts) if number not in copies])
+            kept = [number for number in range(len(parts)) if number not in copies]
+            volume = volume_of([self.files[number] for number in kept], [parts[number] for number in kept])
         except ScanError as error:
             if not self.scattered:
                 raise
@@ -142,7 +151,17 @@ def _series(group: Group) -> Series:
     number = re.fullmatch(r"[0-9]{1,9}", tags.series_number)
     name = f"series-{number[0]}_{digest}" if number else f"series_{digest}"
     described = without_patient(str(folder), (tags.patient for tags in slices.values()))
-    return Series(folder, files, name, described, group.localizer, group.scattered, tags.contrast_agent)
+    return Series(
+        folder,
+        files,
+        name,
+        described,
+        group.localizer,
+        group.scattered,
+        tags.contrast_agent,
+        tags.study_uid,
+        tuple(dict.fromkeys(uid for file in files if (uid := slices[file].series_uid))),
+    )
 
 
 def _along_normal(tags: Tags) -> float:

@@ -6,6 +6,7 @@ warns about missing slices, and gives a spacing of 1 mm to the frames of a file 
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,43 @@ class Frames(NamedTuple):
     positions: np.ndarray  # (frames, 3), the centre of the first voxel
     axes: np.ndarray  # (frames, 6), the directions along a row and down a column
     spacings: np.ndarray  # (frames, 2), from row to row and from column to column
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Where a slice of a volume comes from.
+
+    Attributes:
+        file: its file.
+        frame: its number in a file of several frames, from 1; None if it is the only one.
+        position: the centre of its first voxel in LPS, mm.
+    """
+
+    file: Path
+    frame: int | None
+    position: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The slices of a volume (X, Y, Z) as they lie in DICOM: what an object on the same grid must repeat.
+
+    Attributes:
+        of_z: the slice at each index along Z.
+        orientation: the directions along a row (X) and down a column (Y) in LPS.
+        spacing: from row to row and from column to column, mm.
+    """
+
+    of_z: tuple[Slice, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, float]
+
+
+class Volume(NamedTuple):
+    """A volume (X, Y, Z), and the slices that it is made of."""
+
+    image: nib.nifti1.Nifti1Image
+    slices: Slices
 
 
 def read_frames(file: Path) -> Frames:
@@ -122,8 +160,12 @@ def copies_in(parts: Sequence[Frames]) -> list[int]:
     return copies if len(known) == len(places) else []
 
 
-def volume_of(parts: Sequence[Frames]) -> nib.nifti1.Nifti1Image:
+def volume_of(files: Sequence[Path], parts: Sequence[Frames]) -> Volume:
     """Return the volume (X, Y, Z) that the files of a series make up, as `Series.read` describes it.
+
+    Args:
+        files: the files.
+        parts: the frames of each.
 
     Raises:
         ScanError: if they are not all the slices of one volume.
@@ -156,7 +198,20 @@ def volume_of(parts: Sequence[Frames]) -> nib.nifti1.Nifti1Image:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    return image
+    return Volume(image, _slices(files, parts, order.tolist()))
+
+
+def _slices(files: Sequence[Path], parts: Sequence[Frames], order: Sequence[int]) -> Slices:
+    """Return the slices of files, given the order of all their frames along Z."""
+    frames = [
+        Slice(file, number if len(part.positions) > 1 else None, (float(x), float(y), float(z)))
+        for file, part in zip(files, parts, strict=True)
+        for number, (x, y, z) in enumerate(part.positions, start=1)
+    ]
+    first = parts[0]
+    between_rows, between_columns = first.spacings[0].tolist()
+    orientation = tuple(first.axes[0].tolist())
+    return Slices(tuple(frames[i] for i in order), orientation, (between_rows, between_columns))
 
 
 def _step(along: np.ndarray) -> float:

@@ -96,7 +96,10 @@ class ReadCase(Transform):
         self.modality = modality
 
     def __call__(self, case: Case) -> Item:
-        """Return the preprocessed item with `source`, the scan as a NIfTI image, `brain` and `scan_warnings`."""
+        """Return the preprocessed item with `source`, the scan as a NIfTI image, `brain` and `scan_warnings`.
+
+        That of a DICOM series has its `slices` as well.
+        """
         entry = replace(case.entry, label=None)
         if case.series is None:
             item = self._read(entry)
@@ -104,12 +107,12 @@ class ReadCase(Transform):
         with tempfile.TemporaryDirectory() as folder:  # MONAI's loader reads files
             file = str(Path(folder) / "series.nii")
             warnings: list[str] = []
-            source = case.series.read(warnings.append)
+            source, slices = case.series.read_volume(warnings.append)
             nib.save(source, file)
             if case.series.contrast_agent and not has_contrast_agent(self.modality):
                 warnings.append(CONTRAST_WARNING)
             item = self._read(replace(entry, images=(file,)), source)
-            return item | {"scan_warnings": warnings + item["scan_warnings"]}
+            return item | {"scan_warnings": warnings + item["scan_warnings"], "slices": slices}
 
     def _read(self, entry: Entry, source: nib.nifti1.Nifti1Image | None = None) -> Item:
         check_scan(entry, self.channels)

@@ -14,11 +14,11 @@ def run_python(code: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_a_prediction_imports_neither_ignite_nor_matplotlib(run: Path, tmp_path: Path) -> None:
+def test_a_prediction_imports_only_what_it_needs(run: Path, tmp_path: Path) -> None:
     scan = save_scan(tmp_path / "scan.nii.gz", ball())
     arguments = ["cevae", "predict", "--model", str(run), "--input", str(scan), "--output", str(tmp_path / "out")]
     code = f"import sys\nsys.argv = {arguments!r}\nfrom pipeline.command_line import main\nassert main() == 0\n"
-    code += "print({'ignite', 'matplotlib', 'sklearn', 'tensorboard'} & set(sys.modules))"
+    code += "print({'ignite', 'matplotlib', 'sklearn', 'tensorboard', 'highdicom'} & set(sys.modules))"
     assert run_python(code) == "set()"
     assert (tmp_path / "out" / "scan" / "case.json").is_file()
 
