@@ -123,7 +123,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     device = _checked_device(options.device)
     paths = (options.model, options.input, options.output, options.mask)
-    results = predict(*paths, device, options.overwrite, options.fpr, options.brain)
+    results = predict(*paths, device, options.overwrite, options.fpr, options.brain, options.layout)
     failed = sum(result.status == "failed" for result in results)
     if _is_first():
         print(f"{len(results) - failed} of {len(results)} scans done; now open {Path(options.output) / 'report.html'}")

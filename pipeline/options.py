@@ -16,6 +16,7 @@ FPR = (
     "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.003, which is 4 ml of a brain "
     "of 1300 ml; report.html gives the volume for the model's own healthy scans)"
 )
+LAYOUT = "case (default): a folder for each scan; bids: a BIDS derivative dataset, with these folders in DIR/cases"
 RESEARCH_ONLY = "For research use only, not for diagnosis."
 MODEL = "folder that `train` wrote, .zip that `pack` wrote, or name of a model that ships (see `models`)"
 SHARED: dict[str, dict[str, Any]] = {
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     made = predict.add_argument_group("output")
     made.add_argument("--output", required=True, metavar="DIR", help="folder for report.html and the maps of each scan")
     made.add_argument("--fpr", type=float, metavar="F", help=FPR)
+    made.add_argument("--layout", choices=("case", "bids"), help=LAYOUT)
     made.add_argument("--overwrite", action="store_true", help="recompute scans that already have results")
     _shared(predict, "--device")
 

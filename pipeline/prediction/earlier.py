@@ -30,7 +30,7 @@ class MadeWith:
         return () if same else (OTHER_SETTINGS,)
 
 
-def with_earlier(results: Sequence[Result], output: Path, made_with: MadeWith) -> list[Result]:
+def with_earlier(results: Sequence[Result], output: Path, cases: Path, made_with: MadeWith) -> list[Result]:
     """Return the results of a command, after those of earlier commands that are still in the folder.
 
     A case that is done stays as long as its folder is there; one that is not done, until its scan is given again.
@@ -38,10 +38,11 @@ def with_earlier(results: Sequence[Result], output: Path, made_with: MadeWith) -
     Args:
         results: the results of the command.
         output: the folder of the outputs.
+        cases: the folder of the cases' folders.
         made_with: what the command makes its outputs with.
     """
     new = {result.case for result in results if result.status == "done"}
-    records = {folder.name: read_record(folder) for folder in sorted(output.iterdir()) if folder.name not in new}
+    records = {folder.name: read_record(folder) for folder in sorted(cases.iterdir()) if folder.name not in new}
     done = [
         replace(record.result, warnings=(*made_with.difference(record), *record.result.warnings))
         for name, record in records.items()

@@ -51,7 +51,7 @@ class CaseReader:
 
     Args:
         dataset: the cases, with `ReadCase` as their transform.
-        output: the folder of the outputs.
+        output: the folder of the cases' folders.
         made_with: what the outputs are made with.
         overwrite: whether cases that already have results are computed again.
     """
