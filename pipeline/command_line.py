@@ -123,7 +123,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     device = _checked_device(options.device)
     paths = (options.model, options.input, options.output, options.mask)
-    chosen = (options.overwrite, options.fpr, options.brain, options.dicom, options.key)
+    chosen = (options.overwrite, options.fpr, options.brain, options.layout, options.dicom, options.key)
     results = predict(*paths, device, *chosen)
     failed = sum(result.status == "failed" for result in results)
     if _is_first():

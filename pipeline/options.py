@@ -16,6 +16,7 @@ FPR = (
     "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.003, which is 4 ml of a brain "
     "of 1300 ml; report.html gives the volume for the model's own healthy scans)"
 )
+LAYOUT = "case (default): a folder for each scan; bids: a BIDS derivative dataset, with these folders in DIR/cases"
 DICOM = (
     "for scans that came as DICOM, write CASE_seg.dcm (a SEG of the clusters) and CASE_preview.dcm, in the scan's study"
 )
@@ -69,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     made = predict.add_argument_group("output")
     made.add_argument("--output", required=True, metavar="DIR", help="folder for report.html and the maps of each scan")
     made.add_argument("--fpr", type=float, metavar="F", help=FPR)
+    made.add_argument("--layout", choices=("case", "bids"), help=LAYOUT)
     made.add_argument("--dicom", action="store_true", default=None, help=DICOM)
     made.add_argument("--key", metavar="FILE", help=KEY)
     made.add_argument("--overwrite", action="store_true", help="recompute scans that already have results")

@@ -9,7 +9,9 @@ from pipeline.errors import UsageError
 from pipeline.model.configuration import BUNDLE, settings_of, with_settings
 from pipeline.model.settings import FORMER_SETTINGS
 
-MACHINE_KEYS = {"bundle_root", "dataset_dir", "bank_dir", "mask_dir", "output_dir", "overwrite", "device", "imports"}
+MACHINE_KEYS = {
+    "bundle_root", "dataset_dir", "bank_dir", "mask_dir", "output_dir", "layout", "overwrite", "device", "imports",
+}  # fmt: skip
 """Keys that belong to the machine, not to the model."""
 
 GUARDED_BLOCKS = {"train.yaml": ("preprocessing", "network_def"), "inference.yaml": ("inferer",)}

@@ -152,4 +152,4 @@ class Run:
         values = {key: value for key, value in values.items() if value is not None}
         if device is not None:
             values["device"] = f"$torch.device('{torch.device(device)}')"
-        return load_configuration(configuration, bundle_root=str(self.root), **values)
+        return load_configuration(configuration, bundle_root=self.root, **values)

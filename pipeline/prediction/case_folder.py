@@ -72,7 +72,7 @@ def folder_aside(folder: Path) -> Iterator[Path]:
     remains of processes that no longer run are removed.
     """
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
-        if not _is_running(left.name.split(".")[-2]):
+        if not is_running(left.name.split(".")[-2]):
             shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     old = folder.with_name(f".{folder.name}.old.{os.getpid()}.partial")
@@ -88,7 +88,8 @@ def folder_aside(folder: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _is_running(process: str) -> bool:
+def is_running(process: str) -> bool:
+    """Return whether a process of this machine runs, given its number."""
     try:
         os.kill(int(process), 0)
     except (ValueError, ProcessLookupError):

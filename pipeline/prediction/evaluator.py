@@ -23,6 +23,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.errors import UsageError
 from pipeline.model import Run, build, open_model
+from pipeline.prediction.bids import BIDS, CASE, CASES, adopt_cases, check_output, folder_of_cases, write_dataset
 from pipeline.prediction.case_folder import folder_aside, write_case
 from pipeline.prediction.dicom_export import DicomExport, dicom_notes
 from pipeline.prediction.earlier import MadeWith, earlier_runs, with_earlier
@@ -30,10 +31,10 @@ from pipeline.prediction.key_file import write_key
 from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.reader import CaseReader, Reading
 from pipeline.prediction.report import write_report
-from pipeline.prediction.results import BrainUsed, Result, write_record, write_summary
+from pipeline.prediction.results import BrainUsed, Marking, Result, write_record, write_summary
 from pipeline.prediction.run_info import RunInfo
 from pipeline.prediction.viewer import copy_viewer
-from pipeline.processes import gather, joined_processes, rank, share_of_process
+from pipeline.processes import barrier, gather, joined_processes, rank, share_of_process
 from pipeline.scan_warnings import log_warnings
 from pipeline.scans import NONE, Case
 from pipeline.scoring import Prediction, Predictor
@@ -55,8 +56,12 @@ class ScanEvaluator:
         dataset: the cases, with a transform that reads and preprocesses them.
         output: the folder of the outputs.
         overwrite: whether cases that already have results are computed again.
+        layout: "case": a folder for each case; "bids": the outputs are a BIDS derivative dataset too.
         dicom: whether cases that came as DICOM get a SEG of their clusters and a Secondary Capture of their preview.
         key: a file to write which case is which DICOM series; None writes none.
+
+    Raises:
+        UsageError: if the layout is unknown, or the folder of the outputs has another.
     """
 
     def __init__(
@@ -65,12 +70,16 @@ class ScanEvaluator:
         dataset: Dataset,
         output: str | Path,
         overwrite: bool = False,
+        layout: str = CASE,
         dicom: bool = False,
         key: str | Path | None = None,
     ) -> None:
         self.predictor = predictor
         self.cases: Sequence[Case] = dataset.data
         self.output = Path(str(output))  # the MONAI bundle gives a number for 2024
+        self.layout = layout
+        self.folders = folder_of_cases(self.output, layout)
+        check_output(self.output, layout)
         self.results: list[Result] = []
         self.next_summary = 0.0
         extraction = predictor.read.brain_extraction
@@ -80,10 +89,10 @@ class ScanEvaluator:
         digest = hashlib.sha256(settings.encode()).hexdigest()
         calibration = predictor.calibration.fingerprint if predictor.calibration is not None else None
         self.made_with = MadeWith(predictor.model.fingerprint, calibration, digest)
-        self.label = ModelLabel.of(predictor)
+        self.label, self.marking = ModelLabel.of(predictor), Marking.of(predictor)
         self.dicom = DicomExport(self.label.name, predictor.model.fingerprint) if dicom else None
         self.key = Path(str(key)) if key is not None else None
-        self.ahead = ThreadBuffer(CaseReader(dataset, self.output, self.made_with, overwrite, self.dicom), 1)
+        self.ahead = ThreadBuffer(CaseReader(dataset, self.folders, self.made_with, overwrite, self.dicom), 1)
 
     def run(self) -> list[Result]:
         """Predict all cases, and write summary.csv, report.html and run.json, even if interrupted, and also in between.
@@ -99,7 +108,10 @@ class ScanEvaluator:
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             if rank() == 0:
-                copy_viewer(self.output)
+                if self.layout == BIDS:
+                    adopt_cases(self.output)
+                copy_viewer(self.folders)
+            barrier()
             self.earlier = earlier_runs(self.output / "run.json")
         except OSError as error:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
@@ -144,7 +156,7 @@ class ScanEvaluator:
         """Write a case and keep its result; this runs in its own thread."""
         case, findings = reading.case, prediction.findings
         try:
-            with folder_aside(self.output / case.name) as partial:
+            with folder_aside(self.folders / case.name) as partial:
                 write_case(partial, case.name, prediction, self.label, self.predictor.threshold)
                 warnings = prediction.warnings
                 if self.dicom is not None and "slices" in reading.item:
@@ -158,7 +170,7 @@ class ScanEvaluator:
                     **findings.summary() if findings is not None else {},
                     seconds=reading.seconds,
                 )
-                write_record(partial, result, reading.hashes, BrainUsed.of(prediction))
+                write_record(partial, result, reading.hashes, BrainUsed.of(prediction), self.marking)
         except Exception as error:  # for example a full disk; the next case may still be written
             result = reading.failed(error)
         self.results.append(result)
@@ -193,12 +205,14 @@ class ScanEvaluator:
             raise UsageError(f"{self.output}: the summary cannot be written ({error.strerror})") from error
 
     def _summarise(self, results: Sequence[Result], interrupted: bool, running: bool = False) -> None:
-        """Write summary.csv, report.html and run.json."""
-        results = with_earlier(results, self.output, self.made_with)
+        """Write summary.csv, report.html and run.json, and in the BIDS layout the files of the dataset."""
+        results = with_earlier(results, self.output, self.folders, self.made_with)
         info = RunInfo.of(self.predictor, self.started, results, interrupted, self.earlier)
         info = replace(info, skipped=getattr(self.cases, "skipped", ()), running=running)
         write_summary(results, self.output)
-        write_report(results, info, self.output)
+        write_report(results, info, self.output, CASES if self.layout == BIDS else "")
+        if self.layout == BIDS:
+            write_dataset(results, self.output, self.label)
         info.write(self.output / "run.json")
 
 
@@ -211,6 +225,7 @@ def predict(
     overwrite: bool = False,
     fpr: float | None = None,
     brain: str | None = None,
+    layout: str | None = None,
     dicom: bool | None = None,
     key: str | Path | None = None,
 ) -> list[Result]:
@@ -225,6 +240,7 @@ def predict(
         overwrite: whether cases that already have results are computed again.
         fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the configuration's own.
         brain: how the brain is found in heads without a mask; if None, the configuration's own.
+        layout: "case": a folder for each case; "bids": a BIDS derivative dataset too; if None, the configuration's own.
         dicom: whether cases that came as DICOM get a SEG and a Secondary Capture; if None, the configuration's own.
         key: a file to write which case is which DICOM series; if None, none is written.
 
@@ -232,10 +248,11 @@ def predict(
         UsageError: if the model or the inputs cannot be used at all.
     """
     with open_model(model) as run, joined_processes(device) as device:
-        parser = Run(run).load_inference(device, output_dir=str(output), overwrite=overwrite, fpr=fpr, brain=brain)
-        parser["cases::inputs"], parser["cases::masks"] = list(map(str, inputs)), list(map(str, masks))
-        # Not by a key of its own, which the configurations of older models do not have.
-        for name, value in {"dicom": dicom, "key": str(key) if key is not None else None}.items():
+        parser = Run(run).load_inference(device, output_dir=Path(output), overwrite=overwrite, fpr=fpr, brain=brain)
+        # Paths, not texts: MONAI would replace each # in a text.
+        parser["cases::inputs"], parser["cases::masks"] = list(map(Path, inputs)), list(map(Path, masks))
+        # Not by keys of their own, which the configurations of older models do not have.
+        for name, value in {"layout": layout, "dicom": dicom, "key": Path(key) if key is not None else None}.items():
             if value is not None:
                 parser[f"evaluator::{name}"] = value
         evaluator: ScanEvaluator = build(parser, "evaluator")

@@ -52,7 +52,7 @@ class CaseReader:
 
     Args:
         dataset: the cases, with `ReadCase` as their transform.
-        output: the folder of the outputs.
+        output: the folder of the cases' folders.
         made_with: what the outputs are made with.
         overwrite: whether cases that already have results are computed again.
         dicom: what adds DICOM files to a case that was done without; None adds none.

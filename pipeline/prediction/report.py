@@ -90,14 +90,16 @@ class Row:
     above_ml: float | None = None
 
 
-def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
+def write_report(results: Sequence[Result], run: RunInfo, output: Path, folder: str = "") -> None:
     """Write report.html.
 
     Args:
         results: what became of each case.
         run: what the outputs were made with.
         output: the folder of the outputs, with a folder for each case that is done.
+        folder: where in it the cases' folders are; if empty, in itself.
     """
+    cases = output / folder
     done = [result for result in results if result.status == "done"]
     page = render(
         "prediction/report.html.j2",
@@ -105,12 +107,13 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path) -> None:
         label=run.label,
         script=SCRIPT,
         script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
-        rows=sorted(_rows(results, run, output), key=_attention),
+        rows=sorted(_rows(results, run, cases), key=_attention),
+        folder=f"{folder}/" if folder else "",
         failed=kinds_of({result.input: [result.reason] for result in results if result.status == "failed"}),
         undone=kinds_of({result.input: [result.reason] for result in results if result.status == "not done"}),
         warned=kinds_of({result.case: result.warnings for result in done}),
         statuses=Counter(result.status for result in results),
-        viewers={result.case for result in done if os.path.exists(output / result.case / f"{result.case}_viewer.html")},
+        viewers={result.case for result in done if os.path.exists(cases / result.case / f"{result.case}_viewer.html")},
         with_warnings=sum(bool(result.warnings) for result in done),
         otherwise=OTHERWISE,
         unfolded=UNFOLDED,

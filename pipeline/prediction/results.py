@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.files import write_json, written_aside
 from pipeline.nifti import voxel_ml
-from pipeline.scoring import Prediction
+from pipeline.scoring import Prediction, Predictor
 from pipeline.version import __version__
 
 RECORD = "case.json"
@@ -80,6 +80,28 @@ class BrainUsed:
 
 
 @dataclass(frozen=True)
+class Marking:
+    """What the anomalies of a case were marked with.
+
+    Attributes:
+        model: name of the model.
+        fpr: share of a healthy brain's voxels that may be marked.
+        threshold: the lowest value of `recommended` that is marked, None without calibration.
+        minimum_cluster_ml: smaller connected anomalies were dropped, ml.
+    """
+
+    model: str
+    fpr: float
+    threshold: float | None
+    minimum_cluster_ml: float
+
+    @classmethod
+    def of(cls, predictor: Predictor) -> "Marking":
+        """Return what a predictor marks anomalies with."""
+        return cls(predictor.model.name, predictor.fpr, predictor.threshold, predictor.minimum_cluster_ml)
+
+
+@dataclass(frozen=True)
 class Record:
     """The content of case.json.
 
@@ -87,11 +109,15 @@ class Record:
         result: the result of the case.
         hashes: the hashes of its inputs.
         files: the size of each other file in its folder, bytes.
+        brain: the brain mask, None if a former version wrote the file.
+        marking: what its anomalies were marked with, None if a former version wrote the file.
     """
 
     result: Result
     hashes: Hashes
     files: dict[str, int]
+    brain: BrainUsed | None = None
+    marking: Marking | None = None
 
     def is_complete(self, folder: Path) -> bool:
         """Return whether all files that were written still exist with the same size."""
@@ -99,10 +125,11 @@ class Record:
         return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in files)
 
 
-def write_record(folder: Path, result: Result, hashes: Hashes, brain: BrainUsed) -> None:
+def write_record(folder: Path, result: Result, hashes: Hashes, brain: BrainUsed, marking: Marking) -> None:
     """Write case.json, the last of a case's files, with the sizes of the others."""
     content = asdict(result) | {
         "brain": asdict(brain),
+        "marking": asdict(marking),
         "hashes": asdict(hashes),
         "version": __version__,
         "files": _sizes(folder),
@@ -128,7 +155,9 @@ def read_record(folder: Path) -> Record | None:
         fields = {key: content[key] for key in Result.__dataclass_fields__}
         result = Result(**fields | {"warnings": tuple(fields["warnings"])})
         hashes = Hashes(**content["hashes"] | {"image": tuple(content["hashes"]["image"])})
-        return Record(result, hashes, dict(content["files"]))
+        brain = BrainUsed(**content["brain"]) if "brain" in content else None
+        marking = Marking(**content["marking"]) if "marking" in content else None
+        return Record(result, hashes, dict(content["files"]), brain, marking)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -136,7 +165,7 @@ def read_record(folder: Path) -> Record | None:
 def write_summary(results: Sequence[Result], output: Path) -> None:
     """Write summary.csv, one row per case."""
     rows = [asdict(result) | {"warnings": "; ".join(result.warnings)} for result in results]
-    rows = [{key: _without_formula(value) for key, value in row.items()} for row in rows]
+    rows = [{key: without_formula(value) for key, value in row.items()} for row in rows]
     table = pd.DataFrame(rows, columns=list(Result.__dataclass_fields__)).astype({"clusters": "Int64"})
     with written_aside(output / "summary.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.6g")
@@ -154,11 +183,11 @@ def read_summary(output: Path) -> list[Result]:
 
 
 def _without_quote(text: str) -> str:
-    """Return a text as it was before `_without_formula`."""
-    return text[1:] if text.startswith("'") and _without_formula(text[1:]) == text else text
+    """Return a text as it was before `without_formula`."""
+    return text[1:] if text.startswith("'") and without_formula(text[1:]) == text else text
 
 
-def _without_formula(value: Any) -> Any:
+def without_formula(value: Any) -> Any:
     """Return a value of the table; a text that a spreadsheet would take for a formula gets a quote before it."""
     if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return value

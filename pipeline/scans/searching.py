@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 BIDS_SCAN = re.compile(r"sub-.*/anat/[^/]*_(T1w|T2w|PDw|T2starw|FLAIR|UNIT1|inplaneT1|inplaneT2)\.[^/]*")
 """Path of an anatomical image in a BIDS dataset."""
 
+BIDS_RESULTS = {"dataset_description.json", "run.json"}
+"""Files of a folder that holds results of prediction as a BIDS dataset."""
+
 PASSED_OVER = "passed over, because the name is that of a mask or label; give the file itself as input if it is a scan"
 """What is said of such files beside scans."""
 
@@ -79,7 +82,8 @@ def _files_below(folder: Path, left_out: Set[Path]) -> Iterator[Path]:
     for place, folders, files in walk:
         here = Path(place)
         real = here.resolve()
-        if real in seen or real in left_out or "case.json" in files:  # a circle of links, or results of prediction
+        # a circle of links, or results of prediction
+        if real in seen or real in left_out or "case.json" in files or set(files) >= BIDS_RESULTS:
             folders.clear()
             continue
         seen.add(real)

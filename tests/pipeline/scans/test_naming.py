@@ -30,6 +30,7 @@ def names(*files: str) -> list[str]:
         ("/d/con.nii", "_con"),
         ("/d/LPT1.v2.nii.gz", "_LPT1.v2"),
         ("/d/report.html.nii", "_report.html"),
+        ("/d/Cases.nii", "_Cases"),
         ("/d/console.nii", "console"),
         ("/d/viewer_files.nii", "_viewer_files"),
     ],
