@@ -47,9 +47,11 @@ def froc_figure(lesions: LesionMetrics) -> Figure:
     panels = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
     for panel, (size, group) in zip(panels, groups.items(), strict=True):
         for name, curve, style in (("recommended", lesions.froc, "-"), ("no model", lesions.froc_same_path, "--")):
-            false = [point.false_clusters_per_case for point in curve]
-            shown = slice(int(np.argmax(false)) + 1 if false else 0)  # beyond, clusters grow together
-            panel.plot(false[shown], [point.found_of(size) for point in curve][shown], style, label=name)
+            # Above all scores nothing is marked.
+            false = np.asarray([0.0, *(point.false_clusters_per_case for point in curve)])
+            found = np.asarray([0.0, *(point.found_of(size) for point in curve)])
+            shown = false >= np.maximum.accumulate(false)  # where clusters grow together, there are fewer of them
+            panel.plot(false[shown], found[shown], style, label=name)
         panel.plot(lesions.false_positives_per_case, group.hit, "o", color="C0", label="at the threshold")
         panel.axvline(1, color="0.7", linewidth=0.8, zorder=0)
         panel.set_title(f"{size or 'all'}: {group.lesions} lesion{'s' * (group.lesions != 1)}", fontsize=9)
