@@ -75,6 +75,12 @@ class CaseMarks:
     at_threshold: Marks
     curves: dict[str, list[Marks]]
 
+    @property
+    def dice(self) -> float:
+        """Dice of what `recommended` marks at the threshold; NaN if there is no lesion and nothing is marked."""
+        total = float(self.volumes_ml.sum()) + self.at_threshold.marked_ml
+        return 2 * self.at_threshold.overlap_ml / total if total else float("nan")
+
 
 def marks_of_case(
     maps: Mapping[str, np.ndarray], lesions: Lesions, threshold: float, thresholds: Mapping[str, np.ndarray]

@@ -15,6 +15,7 @@ from pipeline.scans.contents import (
 )
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
+from pipeline.scans.naming import names_of
 from pipeline.scans.reading import ReadCase, preprocess
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "fingerprint_of_cohort",
     "header_warnings",
     "mask_folder",
+    "names_of",
     "preprocess",
     "read_header",
     "read_label",

@@ -12,7 +12,9 @@ from pipeline.nifti import stem_of
 LONGEST_NAME = 200
 """Longest name in bytes. File systems allow 255, including our prefixes and suffixes."""
 
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|summary\.csv|report\.html|run\.json", re.IGNORECASE)
+RESERVED = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|summary\.csv|report\.html|run\.json|viewer_files", re.IGNORECASE
+)
 """Names that Windows reserves, and names of the outputs beside the cases."""
 
 
