@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.cohorts import Entry
 from pipeline.nifti import copy_of
-from pipeline.prediction import Home, ModelLabel, folder_aside, write_preview, write_viewer
+from pipeline.prediction import Home, ModelLabel, copy_viewer, folder_aside, write_preview, write_viewer
 from pipeline.scans import names_of
 from pipeline.scoring import Prediction
 
@@ -28,7 +28,6 @@ class CaseRow:
 
     Attributes:
         name: its name.
-        address: that of its page.
         ap, best_dice: of `recommended`; None without lesion.
         dice: Dice of what is marked at the threshold; None without lesion and without anything marked.
         lesion_ml, marked_ml: volumes, ml.
@@ -38,7 +37,6 @@ class CaseRow:
     """
 
     name: str
-    address: str
     ap: float | None
     best_dice: float | None
     dice: float | None
@@ -56,24 +54,32 @@ def case_names(entries: Sequence[Entry]) -> list[str]:
     return names_of(list(map(Path, files)), [f"{i} {file}" for i, file in enumerate(files)])
 
 
-def write_case_page(
-    cases: Path, name: str, prediction: Prediction, lesion: np.ndarray, label: ModelLabel, threshold: float | None
-) -> None:
-    """Write the page of a case: the viewer of its scan and maps with the outline of its lesions, and its picture.
+class CasePages:
+    """Writes the page of each case: a viewer of its scan and maps with the outline of its lesions, and its picture.
 
     Args:
-        cases: the folder of all cases.
-        name: of the case, and of its folder.
-        prediction: the prediction of the scan.
-        lesion: the annotated lesions, boolean (X, Y, Z).
-        label: which model made it.
+        folder: the folder of all cases.
+        label: which model makes the maps.
         threshold: the lowest value of `recommended` that is marked, None without calibration.
     """
-    surprise = prediction.findings.surprise if prediction.findings is not None else None
-    with folder_aside(cases / name) as folder:
-        write_preview(folder, name, copy_of(prediction.source), prediction.scores, surprise, label.lines)
-        (folder / f"{name}_thumbnail.jpg").unlink()
-        write_viewer(folder, name, prediction, label, threshold, lesion, HOME)
+
+    def __init__(self, folder: Path, label: ModelLabel, threshold: float | None) -> None:
+        self.folder, self.label, self.threshold = folder, label, threshold
+        copy_viewer(folder)
+
+    def write(self, name: str, prediction: Prediction, lesion: np.ndarray) -> None:
+        """Write the page of a case.
+
+        Args:
+            name: of the case, and of its folder.
+            prediction: the prediction of the scan.
+            lesion: the annotated lesions, boolean (X, Y, Z).
+        """
+        surprise = prediction.findings.surprise if prediction.findings is not None else None
+        with folder_aside(self.folder / name) as folder:
+            write_preview(folder, name, copy_of(prediction.source), prediction.scores, surprise, self.label.lines)
+            (folder / f"{name}_thumbnail.jpg").unlink()
+            write_viewer(folder, name, prediction, self.label, self.threshold, lesion, HOME)
 
 
 def page_of(name: str) -> str:
@@ -90,15 +96,16 @@ def case_rows(table: pd.DataFrame, warnings: Mapping[int, Sequence[str]]) -> lis
     """
     rows = [
         CaseRow(
-            str(case["case"]),
-            page_of(str(case["case"])),
-            *(_known(case.get(key)) for key in ("recommended_ap", "recommended_best_dice", "dice_at_threshold")),
-            float(case["lesion_ml"]),
-            float(case["marked_ml"]),
-            int(case["lesions"]),
-            int(case["lesions_hit"]),
-            int(case["false_positives"]),
-            tuple(warnings.get(int(case["number"]), ())),
+            name=str(case["case"]),
+            ap=_known(case.get("recommended_ap")),
+            best_dice=_known(case.get("recommended_best_dice")),
+            dice=_known(case["dice_at_threshold"]),
+            lesion_ml=float(case["lesion_ml"]),
+            marked_ml=float(case["marked_ml"]),
+            lesions=int(case["lesions"]),
+            lesions_hit=int(case["lesions_hit"]),
+            false_clusters=int(case["false_positives"]),
+            warnings=tuple(warnings.get(int(case["number"]), ())),
         )
         for case in table.to_dict("records")
     ]

@@ -68,6 +68,7 @@ def write_page(
     slices: pd.DataFrame,
     cases: Sequence[CaseRow],
     gallery: Gallery,
+    case_pages: bool = True,
 ) -> None:
     """Write evaluation.html, and its figures as PNG too.
 
@@ -79,6 +80,7 @@ def write_page(
         slices: the table of all slices.
         cases: the table of the cases.
         gallery: some cases to look at.
+        case_pages: whether each case has its page.
     """
     page = render(
         "evaluation/evaluation.html.j2",
@@ -93,7 +95,7 @@ def write_page(
         cases=cases,
         failed=kinds_of({name: [reason] for name, reason in metrics.failed.items()}),
         warned=kinds_of({row.name: row.warnings for row in cases}),
-        page_of=page_of,
+        page_of=page_of if case_pages else None,
         gallery=gallery,
         slice_scores=SLICE_SCORES,
         anomalous=ANOMALOUS_PIXELS,

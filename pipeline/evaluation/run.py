@@ -10,6 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from pipeline.cohorts import Entry, entries_of, read_datalist
 from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation.baselines import BASELINES, Baselines
-from pipeline.evaluation.cases import FOLDER, case_names, case_rows, write_case_page
+from pipeline.evaluation.cases import FOLDER, CasePages, case_names, case_rows
 from pipeline.evaluation.froc import FROC_SCORES, HEALTHY_SHARES, lesion_metrics
 from pipeline.evaluation.gallery import make_gallery
 from pipeline.evaluation.lesion_results import LesionMetrics
@@ -32,7 +33,7 @@ from pipeline.evaluation.slices import slice_metrics
 from pipeline.evaluation.totals import CaseCounts, Totals
 from pipeline.model import Model, open_model
 from pipeline.nifti import stem_of, voxel_ml
-from pipeline.prediction import ModelLabel, copy_viewer, folder_aside
+from pipeline.prediction import ModelLabel, folder_aside
 from pipeline.scan_warnings import log_warnings, short_names
 from pipeline.scans import (
     Case,
@@ -55,10 +56,11 @@ def evaluate(
     split: str = "test",
     device: str | None = None,
     seed: int = 0,
+    case_pages: bool = True,
 ) -> Metrics:
     """Score the annotated scans of a split, and write metrics.json, the tables, the figures and evaluation.html.
 
-    Each scan has a page with a viewer too, in the folder `cases`.
+    Each scan has a page with a viewer, in the folder `cases`.
 
     Args:
         model: the directory that training wrote, or a zip of `pack`.
@@ -67,6 +69,7 @@ def evaluate(
         split: the split whose scans are scored; those without `label` are left out and named.
         device: where to compute; the GPU where there is one when None.
         seed: of the bootstrap and of the splits.
+        case_pages: whether each scan gets its page: they need more room on disk than all else.
 
     Returns:
         All results, which metrics.json keeps.
@@ -98,14 +101,14 @@ def evaluate(
     warnings: dict[int, tuple[str, ...]] = {}
     names, label = case_names(entries), ModelLabel.of(predictor)
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps, folder_aside(folder / FOLDER) as pages:
-        copy_viewer(pages)
+    aside = folder_aside(folder / FOLDER) if case_pages else nullcontext()
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps, aside as cases_folder:
+        pages = CasePages(cases_folder, label, predictor.threshold) if cases_folder is not None else None
 
         def work(number: int) -> CaseCounts | str:
             try:
-                return _score_case(
-                    entries[number], names[number], predictor, baselines, Path(maps) / f"{number}.npz", pages, label
-                )
+                file = Path(maps) / f"{number}.npz"
+                return _score_case(entries[number], names[number], predictor, baselines, file, pages)
             except Exception as error:  # whatever is wrong with one scan, the others go on
                 return reason_of(error)
 
@@ -148,7 +151,7 @@ def evaluate(
     flat = {name: values.to_json() for name, values in (metrics.voxels | metrics.baselines).items()}
     pd.DataFrame.from_dict(flat, orient="index").rename_axis("score").to_csv(folder / "metrics.csv")
     gallery = make_gallery(entries, table, predictor, lesions.threshold)
-    write_page(folder, metrics, label, totals.pooled, slice_table, case_rows(table, warnings), gallery)
+    write_page(folder, metrics, label, totals.pooled, slice_table, case_rows(table, warnings), gallery, case_pages)
     metrics.write(folder / "metrics.json")
     return metrics
 
@@ -181,8 +184,7 @@ def _score_case(
     predictor: Predictor,
     baselines: Baselines,
     file: Path,
-    pages: Path,
-    model_label: ModelLabel,
+    pages: CasePages | None,
 ) -> CaseCounts:
     """Score one scan, write its page, and leave its label and the maps for FROC curves, cut to the brain, in a file."""
     model, item = predictor.model, predictor.read(Case("", entry))
@@ -218,7 +220,8 @@ def _score_case(
         voxel_ml=volume_ml,
         warnings=(*annotation.warnings, *prediction.warnings),
     )
-    write_case_page(pages, name, prediction, label, model_label, predictor.threshold)
+    if pages is not None:
+        pages.write(name, prediction, label)
     return counts
 
 

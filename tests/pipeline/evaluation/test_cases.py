@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.cohorts import read_datalist
 from pipeline.cohorts.datalist import Entry
-from pipeline.evaluation.cases import case_names, case_rows, page_of, write_case_page
+from pipeline.evaluation.cases import CasePages, case_names, case_rows, page_of
 from pipeline.prediction import ModelLabel
 from pipeline.scans import Case, read_label
 from pipeline.scoring import open_predictor
@@ -52,7 +52,7 @@ def test_the_page_of_a_case_outlines_the_lesions_and_begins_there(run: Path, coh
     predictor, entry = open_predictor(run, "cpu"), read_datalist(cohort)["test"][0]
     prediction = predictor(predictor.read(Case("", entry)))
     lesion = read_label(entry).voxels
-    write_case_page(tmp_path, "one", prediction, lesion, ModelLabel.of(predictor), predictor.threshold)
+    CasePages(tmp_path, ModelLabel.of(predictor), predictor.threshold).write("one", prediction, lesion)
     page = (tmp_path / "one" / "one_viewer.html").read_text(encoding="utf-8")
     data = json.loads(re.search(r'id="case-data">(.*?)</script>', page, re.DOTALL)[1])
     packed = re.search(r'"([A-Za-z0-9+/=]+)"\);', (tmp_path / "one" / "one_viewer_outlines.js").read_text())[1]
@@ -75,5 +75,5 @@ def test_a_page_that_cannot_be_written_leaves_nothing(run: Path, cohort: Path, t
     prediction = predictor(predictor.read(Case("", entry)))
     wrong = np.zeros((2, 2, 2), bool)
     with pytest.raises((ValueError, IndexError)):
-        write_case_page(tmp_path, "one", prediction, wrong, ModelLabel.of(predictor), None)
-    assert not list(tmp_path.iterdir())
+        CasePages(tmp_path, ModelLabel.of(predictor), None).write("one", prediction, wrong)
+    assert [file.name for file in tmp_path.iterdir()] == ["viewer_files"]

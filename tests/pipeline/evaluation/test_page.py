@@ -93,6 +93,15 @@ def test_another_evaluation_in_the_same_folder_leaves_no_page_of_the_first(
     assert "Only case" in words_of(tmp_path / "out")
 
 
+def test_without_pages_of_cases_there_are_no_links(run: Path, cohort: Path, tmp_path: Path) -> None:
+    entry, *_ = read_datalist(cohort)["test"]
+    file = write_datalist(tmp_path / "datalist.json", {"test": [entry]})
+    evaluate(run, file, tmp_path / "out", device="cpu", case_pages=False)
+    assert not (tmp_path / "out" / "cases").exists()
+    assert "href=" not in (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8").replace('href="#main"', "")
+    assert "lesioned_000" in words_of(tmp_path / "out")
+
+
 def test_the_table_is_sorted_and_filtered_and_a_case_opens(evaluation: Path, browser: Browser) -> None:
     table = pd.read_csv(evaluation / "cases.csv").set_index("case")
     worst_first = table["recommended_ap"].sort_values().index.tolist()
