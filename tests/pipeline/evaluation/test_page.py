@@ -136,6 +136,9 @@ def test_on_paper_no_column_is_cut(evaluation: Path, browser: Browser, tmp_path:
     if shutil.which("pdftotext") is None:
         pytest.skip("no pdftotext here to read the paper with")
     with visited(browser, evaluation / "evaluation.html") as page:
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 700, "height": 1000})  # about that of a page between its margins
+        assert page.evaluate("Math.max(...[...document.images].map((one) => one.getBoundingClientRect().right))") <= 700
         page.pdf(path=tmp_path / "paper.pdf", format=paper)
     command = ["pdftotext", "-bbox", tmp_path / "paper.pdf", "-"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
