@@ -138,7 +138,7 @@ def _evaluation(run: Path, data: str | Path, folder: Path, split: str, device: s
         now = (load_model(run, device).fingerprint, fingerprint_of_cohort(read_datalist(data).get(split, [])))
         if (known.model, known.data) == now:
             return known
-    return evaluate(run, data, folder, split, device)
+    return evaluate(run, data, folder, split, device, case_pages=False)  # those of all models would fill the disk
 
 
 def name_of(weight: float) -> str:

@@ -17,11 +17,15 @@ class Marks:
         hit: whether a marked cluster touches each lesion, boolean (L,).
         false_clusters: number of marked clusters that touch none.
         false_ml: their volume, ml.
+        marked_ml: volume of all marked clusters, ml.
+        overlap_ml: volume of what they have in common with the lesions, ml.
     """
 
     hit: np.ndarray
     false_clusters: int
     false_ml: float
+    marked_ml: float
+    overlap_ml: float
 
 
 class Lesions:
@@ -53,7 +57,8 @@ class Lesions:
         hit = np.bincount(self.lesion[kept[touching]], minlength=self.number) > 0
         false = kept.copy()
         false[touching] = False
-        return Marks(hit, int(false.sum()), float(volumes[false].sum()))
+        overlap_ml = float(kept[touching].sum() * self.voxel_ml)
+        return Marks(hit, int(false.sum()), float(volumes[false].sum()), float(volumes[kept].sum()), overlap_ml)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,12 @@ class CaseMarks:
     volumes_ml: np.ndarray
     at_threshold: Marks
     curves: dict[str, list[Marks]]
+
+    @property
+    def dice(self) -> float:
+        """Dice of what `recommended` marks at the threshold; NaN if there is no lesion and nothing is marked."""
+        total = float(self.volumes_ml.sum()) + self.at_threshold.marked_ml
+        return 2 * self.at_threshold.overlap_ml / total if total else float("nan")
 
 
 def marks_of_case(

@@ -1,7 +1,8 @@
 """Evaluation: a model's scores against annotated lesions, beside baselines without a model.
 
 The story of `evaluate`: each annotated scan is scored once, in two threads, and its voxels are counted into histograms
-(metrics.py); two of its maps wait on disk for the thresholds of the lesion-wise figures (lesions.py, froc.py).
+(metrics.py); two of its maps wait on disk for the thresholds of the lesion-wise figures (lesions.py, froc.py), and its
+own page with a viewer is written (cases.py).
 """
 
 import logging
@@ -9,6 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from tqdm import tqdm
 from pipeline.cohorts import Entry, entries_of, read_datalist
 from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation.baselines import BASELINES, Baselines
+from pipeline.evaluation.cases import FOLDER, CasePages, case_names, case_rows
 from pipeline.evaluation.froc import FROC_SCORES, HEALTHY_SHARES, lesion_metrics
 from pipeline.evaluation.gallery import make_gallery
 from pipeline.evaluation.lesion_results import LesionMetrics
@@ -30,6 +33,7 @@ from pipeline.evaluation.slices import slice_metrics
 from pipeline.evaluation.totals import CaseCounts, Totals
 from pipeline.model import Model, open_model
 from pipeline.nifti import stem_of, voxel_ml
+from pipeline.prediction import ModelLabel, folder_aside
 from pipeline.scan_warnings import log_warnings, short_names
 from pipeline.scans import (
     Case,
@@ -52,8 +56,11 @@ def evaluate(
     split: str = "test",
     device: str | None = None,
     seed: int = 0,
+    case_pages: bool = True,
 ) -> Metrics:
     """Score the annotated scans of a split, and write metrics.json, the tables, the figures and evaluation.html.
+
+    Each scan has a page with a viewer, in the folder `cases`.
 
     Args:
         model: the directory that training wrote, or a zip of `pack`.
@@ -62,6 +69,7 @@ def evaluate(
         split: the split whose scans are scored; those without `label` are left out and named.
         device: where to compute; the GPU where there is one when None.
         seed: of the bootstrap and of the splits.
+        case_pages: whether each scan gets its page: they need more room on disk than all else.
 
     Returns:
         All results, which metrics.json keeps.
@@ -90,13 +98,17 @@ def evaluate(
     trained = predictor.model
     baselines = Baselines(splits.get("training", []), trained)
     totals, rows, slices, failed = Totals(len(entries), seed, predictor.threshold), [], [], {}
-    names, warnings = short_names([entry.images[0] for entry in entries]), {}
+    warnings: dict[int, tuple[str, ...]] = {}
+    names, label = case_names(entries), ModelLabel.of(predictor)
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps:
+    aside = folder_aside(folder / FOLDER) if case_pages else nullcontext()
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".maps-") as maps, aside as cases_folder:
+        pages = CasePages(cases_folder, label, predictor.threshold) if cases_folder is not None else None
 
         def work(number: int) -> CaseCounts | str:
             try:
-                return _score_case(entries[number], predictor, baselines, Path(maps) / f"{number}.npz")
+                file = Path(maps) / f"{number}.npz"
+                return _score_case(entries[number], names[number], predictor, baselines, file, pages)
             except Exception as error:  # whatever is wrong with one scan, the others go on
                 return reason_of(error)
 
@@ -109,8 +121,9 @@ def evaluate(
                     continue
                 rows.append({"number": number, **totals.add(number, case)})
                 slices.append(case.slices)
-                warnings[names[number]] = case.warnings
-        log_warnings(logger, warnings)
+                warnings[number] = case.warnings
+        files = short_names([entry.images[0] for entry in entries])
+        log_warnings(logger, {files[number]: texts for number, texts in warnings.items()})
         if not rows:
             raise UsageError(f"{data}: none of the {len(entries)} scans of `{split}` could be scored")
         table = pd.DataFrame(rows)
@@ -138,7 +151,7 @@ def evaluate(
     flat = {name: values.to_json() for name, values in (metrics.voxels | metrics.baselines).items()}
     pd.DataFrame.from_dict(flat, orient="index").rename_axis("score").to_csv(folder / "metrics.csv")
     gallery = make_gallery(entries, table, predictor, lesions.threshold)
-    write_page(folder, metrics, totals.pooled, slice_table, gallery)
+    write_page(folder, metrics, label, totals.pooled, slice_table, case_rows(table, warnings), gallery, case_pages)
     metrics.write(folder / "metrics.json")
     return metrics
 
@@ -165,8 +178,15 @@ def _trained_on(entries: Sequence[Entry], model: Model) -> list[str] | None:
     return [_name(entry) for entry in scans_with(model.trained_on, entries)] if model.trained_on else None
 
 
-def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: Path) -> CaseCounts:
-    """Score one scan, and leave its label and the maps for FROC curves, cut to the brain, in a file."""
+def _score_case(
+    entry: Entry,
+    name: str,
+    predictor: Predictor,
+    baselines: Baselines,
+    file: Path,
+    pages: CasePages | None,
+) -> CaseCounts:
+    """Score one scan, write its page, and leave its label and the maps for FROC curves, cut to the brain, in a file."""
     model, item = predictor.model, predictor.read(Case("", entry))
     prediction = predictor(item)
     scores = prediction.scores
@@ -190,16 +210,19 @@ def _score_case(entry: Entry, predictor: Predictor, baselines: Baselines, file: 
     brain = volume_to_slices(item["mask"].as_tensor(), model.settings["slice_axis"]).flatten(1).any(1)
     with torch.no_grad():
         mu = torch.cat([model.network.encode(x.to(model.device))[0].cpu() for x in images[brain].split(32)])
-    return CaseCounts(
-        name=_name(entry),
+    counts = CaseCounts(
+        name=name,
         counts={name: count_scores(volume[counted], label[counted]) for name, volume in maps.items()},
         lesion_ml=float(label.sum() * volume_ml),
         outside=int(counted.size - counted.sum()),
-        slices=scores.slices.assign(case=_name(entry), **by_slice),
+        slices=scores.slices.assign(case=name, **by_slice),
         mu=mu.flatten(1).numpy().astype(np.float64),
         voxel_ml=volume_ml,
         warnings=(*annotation.warnings, *prediction.warnings),
     )
+    if pages is not None:
+        pages.write(name, prediction, label)
+    return counts
 
 
 def _lesion_wise(predictor: Predictor, totals: Totals, table: pd.DataFrame, maps: Path) -> LesionMetrics:
@@ -218,5 +241,7 @@ def _lesion_wise(predictor: Predictor, totals: Totals, table: pd.DataFrame, maps
     table["lesions"] = [len(case.volumes_ml) for case in cases]
     table["lesions_hit"] = [int(case.at_threshold.hit.sum()) for case in cases]
     table["false_positives"] = [case.at_threshold.false_clusters for case in cases]
+    table["marked_ml"] = [case.at_threshold.marked_ml for case in cases]
+    table["dice_at_threshold"] = [case.dice for case in cases]
     table["false_positive_ml"] = [case.at_threshold.false_ml for case in cases]
     return lesion_metrics(cases, threshold, source, thresholds)

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.errors import UsageError
 from pipeline.files import to_printable
+from pipeline.model.card_file import read_card
 from pipeline.model.configuration import BUNDLE, load_configuration, settings_of
 from pipeline.model.plain_values import is_former, on_installed_blocks
 from pipeline.model.settings import FORMER_SETTINGS
@@ -102,6 +103,17 @@ class Run:
     def training_facts(self) -> dict[str, Any]:
         """Return the description of its training scans, empty if there is none."""
         return json.loads(self.trained_on.read_text(encoding="utf-8")) if self.trained_on.is_file() else {}
+
+    def cohort_name(self) -> str:
+        """Return the name of the cohort that it was trained on: by its card, else the datalist's folder; or ""."""
+        card = self.root / "docs" / "card.md"
+        try:
+            source = read_card(card).facts.get("data_source", "") if card.is_file() else ""
+        except UsageError as error:  # a damaged text does not stop a model
+            logger.debug("%s", error)
+            source = ""
+        # What follows in a card is the licence.
+        return to_printable(source.partition(";")[0].strip() or str(self.training_facts().get("cohort", "")))
 
     def failures(self) -> dict[str, str]:
         """Return the training scans that could not be used, each with its reason."""

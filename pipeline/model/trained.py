@@ -34,6 +34,8 @@ class Model:
     """What the scans are that it was trained on, such as T1 or FLAIR."""
     training_scans: int | None = None
     """Number of the scans that it was trained on; None where the run does not tell."""
+    cohort: str = ""
+    """Name of the cohort that it was trained on; empty where the run does not tell."""
     learned_heads: bool = False
     """Whether most of the scans that it was trained on were whole heads, without a brain mask."""
 
@@ -106,5 +108,6 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
         trained_on=frozenset(facts.get("contents", ())),
         modality=str(facts.get("modality", settings["modality"])),
         training_scans=facts.get("training", {}).get("scans"),
+        cohort=folder.cohort_name(),
         learned_heads=2 * masks.get(HEAD, 0) > sum(masks.values()),
     )

@@ -10,6 +10,9 @@ from pipeline.version import __version__
 LONGEST_NAME = 48
 """Characters of a model's name that the picture shows."""
 
+LONGEST_LINE = 85
+"""Characters of a line that the picture shows."""
+
 
 @dataclass(frozen=True)
 class ModelLabel:
@@ -25,7 +28,8 @@ class ModelLabel:
         realised: the share that was marked in healthy scans by leave-one-out; None if it was not measured.
         smallest_fpr: the smallest share that the calibration can tell; None without calibration.
         version: version of this program.
-        date: day of the prediction, in UTC.
+        date: day of the prediction or evaluation, in UTC.
+        cohort: name of the cohort that it was trained on; empty if the run does not tell.
     """
 
     name: str
@@ -38,6 +42,7 @@ class ModelLabel:
     smallest_fpr: float | None
     version: str
     date: str
+    cohort: str = ""
 
     @classmethod
     def of(cls, predictor: Predictor) -> "ModelLabel":
@@ -55,32 +60,38 @@ class ModelLabel:
             smallest_fpr=calibration.smallest_fpr if calibration else None,
             version=__version__,
             date=datetime.now(UTC).strftime("%Y-%m-%d"),
+            cohort=model.cohort,
         )
 
     @property
     def facts(self) -> list[tuple[str, str]]:
         """The label in words: pairs of a term and what it is."""
-        lesions = "bright and dark" if self.polarity == "both" else self.polarity
-        scans = "an unknown number of" if self.healthy_scans is None else str(self.healthy_scans)
         return [
             ("Model", self.name),
-            ("Trained on", f"{scans} healthy {self.modality} scan{'s' * (self.healthy_scans != 1)}"),
-            ("Looks for", f"{lesions} lesions"),
+            ("Trained on", self._healthy()),
+            *([("Cohort", self.cohort)] if self.cohort else []),
+            ("Looks for", self._lesions()),
             ("Calibration", self._calibration()),
             ("Made", f"{self.date}, version {self.version}"),
         ]
 
     @property
-    def lines(self) -> tuple[str, str]:
-        """The label in two lines, for the picture."""
-        name = self.name if len(self.name) <= LONGEST_NAME else f"{self.name[: LONGEST_NAME - 3]}..."
-        facts = dict(self.facts)
+    def lines(self) -> tuple[str, ...]:
+        """The label in a few lines, for the picture."""
         scans = self.calibration_scans
         calibrated = f"calibrated on {scans} healthy scan{'s' * (scans != 1)}" if scans else "not calibrated"
         return (
-            f"model {name}: trained on {facts['Trained on']}",
-            f"looks for {facts['Looks for']}, {calibrated}; version {self.version}, {self.date}",
+            f"model {_shortened(self.name, LONGEST_NAME)}: trained on {self._healthy()}",
+            *([_shortened(f"cohort: {self.cohort}", LONGEST_LINE)] if self.cohort else []),
+            f"looks for {self._lesions()}, {calibrated}; version {self.version}, {self.date}",
         )
+
+    def _healthy(self) -> str:
+        scans = "an unknown number of" if self.healthy_scans is None else str(self.healthy_scans)
+        return f"{scans} healthy {self.modality} scan{'s' * (self.healthy_scans != 1)}"
+
+    def _lesions(self) -> str:
+        return f"{'bright and dark' if self.polarity == 'both' else self.polarity} lesions"
 
     def _calibration(self) -> str:
         if self.calibration_scans is None or self.smallest_fpr is None:
@@ -90,3 +101,7 @@ class ModelLabel:
         if self.realised is not None:
             text += f" ({percent(self.realised)} measured)"
         return f"{text}, and can tell {percent(self.smallest_fpr)} at the least"
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

@@ -1,7 +1,6 @@
 """The report of a prediction: one HTML page that opens offline, what needs attention first."""
 
 import base64
-import hashlib
 import json
 import os
 from collections import Counter
@@ -24,9 +23,6 @@ WIDTH, HEIGHT = 190, 56
 
 UNFOLDED = 8
 """Kinds of failures and warnings, and scans of a kind, that are shown at once; the others are folded."""
-
-SCRIPT = (Path(__file__).parent / "report.js").read_text(encoding="utf-8")
-"""The script of the table: in the page, so that the page alone can be sent to somebody."""
 
 POINTS = 100
 """Points of a slice curve, at most."""
@@ -105,8 +101,6 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path, folder: 
         "prediction/report.html.j2",
         title=f"Anomaly maps of {len(results)} scan{'' if len(results) == 1 else 's'}",
         label=run.label,
-        script=SCRIPT,
-        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
         rows=sorted(_rows(results, run, cases), key=_attention),
         folder=f"{folder}/" if folder else "",
         failed=kinds_of({result.input: [result.reason] for result in results if result.status == "failed"}),

@@ -7,6 +7,8 @@ top, and cropped to what is to be seen. Nothing is resampled.
 
 import base64
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +21,7 @@ from pipeline.files import written_aside
 from pipeline.pages import render
 from pipeline.prediction.colours import COLOURS, OPACITY, SHOWN
 from pipeline.prediction.model_label import ModelLabel
-from pipeline.scoring import Findings, Prediction
+from pipeline.scoring import Cluster, Findings, Prediction
 
 VIEWER_FILES = "viewer_files"
 """Folder of the outputs with the scripts that all pages of cases share."""
@@ -55,7 +57,28 @@ def copy_viewer(output: Path) -> None:
             shutil.copyfile(Path(__file__).parent / VIEWER_FILES / name, partial)
 
 
-def write_viewer(folder: Path, case: str, prediction: Prediction, label: ModelLabel, threshold: float | None) -> None:
+@dataclass(frozen=True)
+class Home:
+    """The page that the page of a case leads back to.
+
+    Attributes:
+        address: its address, from the page of a case.
+        words: what the link says.
+    """
+
+    address: str = "../report.html"
+    words: str = "All scans"
+
+
+def write_viewer(
+    folder: Path,
+    case: str,
+    prediction: Prediction,
+    label: ModelLabel,
+    threshold: float | None,
+    lesion: np.ndarray | None = None,
+    home: Home = Home(),
+) -> None:
     """Write CASE_viewer.html, and a script for each of its volumes.
 
     Args:
@@ -64,6 +87,8 @@ def write_viewer(folder: Path, case: str, prediction: Prediction, label: ModelLa
         prediction: the prediction of the scan.
         label: which model made it.
         threshold: the lowest value of `recommended` that is marked, None without calibration.
+        lesion: the annotated lesions, boolean (X, Y, Z), whose outline is drawn; None if nobody has annotated the scan.
+        home: the page that it leads back to.
     """
     findings, scores = prediction.findings, prediction.scores
     scan = np.nan_to_num(
@@ -84,19 +109,21 @@ def write_viewer(folder: Path, case: str, prediction: Prediction, label: ModelLa
     volumes["recommended"] = {"shown": (min((threshold or 0.0) / 2, highest / 2), highest), "range": (0.0, highest)}
     files["recommended"] = grid.nifti(recommended, 0.0, highest, STEPS, np.uint8)
     volumes["outlines"] = {}
-    files["outlines"] = grid.outlines(scores.mask, findings)
+    files["outlines"] = grid.outlines(scores.mask, findings, lesion)
     for name, content in files.items():
         script = f"{case}_viewer_{name}.js"
         volumes[name]["source"] = quote(script)
         text = f'cevaeVolume("{name}","{base64.b64encode(content).decode()}");\n'
         (folder / script).write_text(text, encoding="ascii")
     clusters = findings.clusters if findings is not None else ()
+    has_lesion = lesion is not None and bool(lesion.any())
     data = {
         "shape": grid.shape,
         "affine": grid.affine[:3].tolist(),
         "first": "surprise" if findings is not None else "recommended",
         "volumes": volumes,
         "colours": _colour_map(),
+        "start": _start(grid, lesion if has_lesion else None, clusters),
         "clusters": [{"cluster": one.cluster, "peak": grid.voxel_of(one.peak_ras_mm)} for one in clusters[:LARGEST]],
     }
     page = render(
@@ -109,6 +136,8 @@ def write_viewer(folder: Path, case: str, prediction: Prediction, label: ModelLa
         maps=[name for name in ("surprise", "recommended") if name in volumes],
         warnings=prediction.warnings,
         label=label,
+        home=home,
+        has_lesion=has_lesion,
         calibrated=findings is not None,
         largest=LARGEST,
         viewer_files=VIEWER_FILES,
@@ -161,12 +190,26 @@ class _Grid:
         image.header.set_xyzt_units("mm")
         return _gzip(image.to_bytes())
 
-    def outlines(self, mask: np.ndarray, findings: Findings | None) -> bytes:
-        """Return twice the number of the cluster, and 1 in the brain, of each voxel in uint16, first axis fastest."""
+    def outlines(self, mask: np.ndarray, findings: Findings | None, lesion: np.ndarray | None) -> bytes:
+        """Return what each voxel is, in uint16, the first axis fastest.
+
+        It is the sum of 1 in the brain, 2 in a lesion, and four times the number of the cluster.
+        """
         numbers = mask.astype(np.uint16)
+        if lesion is not None:
+            numbers += 2 * lesion.astype(np.uint16)
         if findings is not None:
-            numbers += 2 * np.where(findings.cluster_map < 1 << 15, findings.cluster_map, 0).astype(np.uint16)
+            numbers += 4 * np.where(findings.cluster_map < 1 << 14, findings.cluster_map, 0).astype(np.uint16)
         return _gzip(self.cut(numbers).astype("<u2").tobytes(order="F"))
+
+
+def _start(grid: _Grid, lesion: np.ndarray | None, clusters: Sequence[Cluster]) -> list[int]:
+    """Return the voxel that is shown first: the middle of the lesions, else the first cluster's peak, or the middle."""
+    if lesion is not None:
+        places = np.argwhere(grid.cut(lesion))
+        nearest = np.linalg.norm(places - places.mean(axis=0), axis=1).argmin()  # the middle itself may be healthy
+        return [int(i) for i in places[nearest]]
+    return grid.voxel_of(clusters[0].peak_ras_mm) if clusters else [n // 2 for n in grid.shape]
 
 
 def _gzip(content: bytes) -> bytes:

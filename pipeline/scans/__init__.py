@@ -18,6 +18,7 @@ from pipeline.scans.dicom_slices import Slices
 from pipeline.scans.dicom_study import SourceImage, Study, study_of
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
+from pipeline.scans.naming import names_of
 from pipeline.scans.reading import ReadCase, preprocess
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "fingerprint_of_cohort",
     "header_warnings",
     "mask_folder",
+    "names_of",
     "preprocess",
     "read_header",
     "read_label",

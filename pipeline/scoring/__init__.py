@@ -4,6 +4,7 @@ from pipeline.scoring.calibrating import calibrate
 from pipeline.scoring.calibration import Calibration, load_calibration
 from pipeline.scoring.findings import CONNECTIVITY, Cluster, Findings
 from pipeline.scoring.predictor import Prediction, Predictor, brain_extraction_of, open_predictor
+from pipeline.scoring.provenance import percent
 from pipeline.scoring.recalibrating import Recalibration, recalibrate
 from pipeline.scoring.scan_scorer import SliceScorer, axis_of_scan, score_scan
 from pipeline.scoring.scan_scores import MAPS, ScanScores
@@ -27,6 +28,7 @@ __all__ = [
     "edge_of",
     "load_calibration",
     "open_predictor",
+    "percent",
     "recalibrate",
     "score_scan",
 ]

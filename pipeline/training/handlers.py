@@ -168,15 +168,23 @@ class TrainedOn:
         validation: the slices that are held out.
         modality: the modality of the scans.
         scans: the scans that are learned from.
+        datalist: their datalist, whose folder gives the cohort its name; if it is empty, the cohort has none.
     """
 
     def __init__(
-        self, file: str | Path, training: SliceBank, validation: SliceBank, modality: str, scans: Sequence[Entry]
+        self,
+        file: str | Path,
+        training: SliceBank,
+        validation: SliceBank,
+        modality: str,
+        scans: Sequence[Entry],
+        datalist: str | Path = "",
     ) -> None:
         self.file = Path(file)
         self.splits = {"training": training, "validation": validation}
         self.modality = modality
         self.scans = scans
+        self.cohort = Path(str(datalist)).absolute().parent.name if datalist else ""
 
     def attach(self, trainer: Engine) -> None:
         """Register with a trainer."""
@@ -187,7 +195,8 @@ class TrainedOn:
         numbers = {name: {"scans": len(slices.stacks), "slices": len(slices)} for name, slices in self.splits.items()}
         values = self.splits["training"].value_range
         contents = sorted(set(contents_of_images(self.scans).values()))
-        facts = {"modality": self.modality, **numbers, "brain_masks": self.splits["training"].brain_masks}
+        masks = self.splits["training"].brain_masks
+        facts = {"cohort": self.cohort, "modality": self.modality, **numbers, "brain_masks": masks}
         write_json(self.file, {**facts, "value_range": values, "contents": contents})
 
 

@@ -77,8 +77,7 @@ class Viewer {
     this.labels = await numbersOf(await load(this.data.volumes.outlines.source, "outlines"));
     this.nv.onLocationChange = (place) => this.tell(place);
     await this.show(this.shown.map);
-    const first = this.data.clusters[0];
-    this.go(first ? first.peak : this.data.shape.map((n) => Math.floor(n / 2)), first ? first.cluster : 0);
+    this.go(this.data.start, this.label(this.data.start) >> 2);
   }
 
   /** Choose what the left button and a finger do: "crosshair" or "windowing", the grey levels. */
@@ -171,8 +170,9 @@ class Viewer {
       const name = value.name.replace(".nii.gz", "");
       if (name === "scan" || name === this.shown.map) parts.push(`${name} ${Number(value.value).toPrecision(3)}`);
     }
-    const cluster = this.label(voxel) >> 1;
+    const label = this.label(voxel), cluster = label >> 2;
     if (cluster) parts.push(`cluster ${cluster}`);
+    if (label & 2) parts.push("annotated lesion");
     element("place").textContent = parts.join(", ");
     element("slices").dataset.voxel = voxel.join(" ");
   }
@@ -201,7 +201,7 @@ class Viewer {
       at[v] = j;
       return this.label(at);
     };
-    const paths = { brain: new Path2D(), cluster: new Path2D(), selected: new Path2D() };
+    const paths = { brain: new Path2D(), cluster: new Path2D(), selected: new Path2D(), lesion: new Path2D() };
     const line = (kind, i, j, nextI, nextJ) => {
       paths[kind].moveTo(...onScreen(i, j));
       paths[kind].lineTo(...onScreen(nextI, nextJ));
@@ -209,8 +209,9 @@ class Viewer {
     const edge = (one, other, ...ends) => {
       if (one === other) return;
       if ((one & 1) !== (other & 1)) line("brain", ...ends);
-      if (one >> 1 !== other >> 1) {
-        const chosen = this.selected && (one >> 1 === this.selected || other >> 1 === this.selected);
+      if ((one & 2) !== (other & 2)) line("lesion", ...ends);
+      if (one >> 2 !== other >> 2) {
+        const chosen = this.selected && (one >> 2 === this.selected || other >> 2 === this.selected);
         line(chosen ? "selected" : "cluster", ...ends);
       }
     };
@@ -223,7 +224,7 @@ class Viewer {
     }
     const scale = devicePixelRatio || 1;
     for (const [kind, colour, width] of [["brain", "rgb(0 191 255 / 80%)", 1], ["cluster", "#fff", 1],
-      ["selected", "#7dff6b", 2]]) {
+      ["selected", "#7dff6b", 2], ["lesion", "#e85aff", 2]]) {
       pen.strokeStyle = colour;
       pen.lineWidth = width * scale;
       pen.stroke(paths[kind]);

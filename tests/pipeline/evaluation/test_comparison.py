@@ -18,11 +18,11 @@ def test_a_comparison_can_be_taken_up_again(cohort: Path, tmp_path: Path, monkey
     arguments = (cohort, tmp_path / "out", [0.5, 1.0], 2, "train", SMALL)
     original, evaluated = comparison.evaluate, []
 
-    def stopped(run: Path, *rest: object) -> Metrics:
+    def stopped(run: Path, *rest: object, **named: object) -> Metrics:
         evaluated.append(run.name)
         if len(evaluated) == 3:
             raise KeyboardInterrupt
-        return original(run, *rest)  # type: ignore[arg-type]
+        return original(run, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(comparison, "evaluate", stopped)
     with pytest.raises(KeyboardInterrupt):

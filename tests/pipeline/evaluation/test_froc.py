@@ -95,7 +95,7 @@ def test_clusters_that_grow_together_do_not_flatter_the_share() -> None:
 
 
 def test_without_lesions_there_are_false_clusters_and_no_shares() -> None:
-    none = Marks(np.zeros(0, bool), 2, 0.2)
+    none = Marks(np.zeros(0, bool), 2, 0.2, 0.2, 0.0)
     thresholds = {"recommended": np.array([1.0]), "intensity_same_path": np.array([1.0])}
     metrics = lesion_metrics(
         [CaseMarks(np.zeros(0), none, {name: [none] for name in thresholds})], 1.0, "hand", thresholds
@@ -117,7 +117,16 @@ def test_the_figure_has_a_panel_for_each_size_with_lesions_and_the_path_without_
     assert titles == ["all: 3 lesions", "below 1 ml: 1 lesion", "1 to 5 ml: 1 lesion", "5 to 20 ml: 1 lesion"]
     ours, same_path = figure.axes[0].get_lines()[:2]
     assert (ours.get_linestyle(), same_path.get_linestyle()) == ("-", "--")
-    assert ours.get_xdata().tolist() == [0.5, 0.5, 1.0, 2.5]
+    assert ours.get_xdata().tolist() == [0, 0.5, 0.5, 1.0, 2.5]
+    assert ours.get_ydata().tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3, 2 / 3])
+
+
+def test_a_curve_goes_on_only_where_the_number_of_false_clusters_does() -> None:
+    """At low thresholds clusters grow together, so there are fewer of them."""
+    metrics = evaluated()
+    points = [replace(metrics.froc[0], false_clusters_per_case=number) for number in (1.0, 3.0, 2.0, 4.0)]
+    (line, *_) = froc_figure(replace(metrics, froc=tuple(points))).axes[0].get_lines()
+    assert line.get_xdata().tolist() == [0, 1, 3, 4]
 
 
 maps = st.lists(st.integers(0, 5), min_size=60, max_size=60).map(lambda values: np.reshape(values, (5, 4, 3)))

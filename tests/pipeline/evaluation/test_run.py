@@ -103,7 +103,15 @@ def test_the_contract_of_metrics_json_is_kept(run: Path, cohort: Path, tmp_path:
         assert values["best_dice"] == ours["best_dice"] - theirs["best_dice"]
         assert "fewer than 5" in values["ap_ci_reason"]
     assert "cannot be told" in metrics["verdict"]
-    for name in ("metrics.csv", "cases.csv", "slices.csv", "evaluation.html", "curves.png", "gallery.png"):
+    for name in (
+        "metrics.csv",
+        "cases.csv",
+        "slices.csv",
+        "evaluation.html",
+        "curves.png",
+        "gallery.png",
+        "scores.png",
+    ):
         assert (tmp_path / name).is_file(), name
     assert not list(tmp_path.glob(".*"))
 
@@ -166,8 +174,9 @@ def test_hostile_names_are_harmless_on_the_page(run: Path, cohort: Path, tmp_pat
     file = write_datalist(tmp_path / "datalist.json", {"test": [entry, Entry((str(bad),), label=entry.label)]})
     evaluate(run, file, tmp_path / "evaluation", device="cpu")
     page = (tmp_path / "evaluation" / "evaluation.html").read_text(encoding="utf-8")
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+    assert "<script>alert(1)" not in page
+    assert page.count("<script") == 1
+    assert "&lt;script&gt;alert(1)" in page
 
 
 def test_the_bundle_command_gives_the_same_numbers(run: Path, cohort: Path, tmp_path: Path) -> None:

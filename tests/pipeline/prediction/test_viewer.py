@@ -112,9 +112,9 @@ def test_outlines_and_peaks_lie_on_the_same_grid(tmp_path: Path, axes: str) -> N
     labels = np.frombuffer(content_of(page, "outlines"), "<u2").reshape(data["shape"], order="F")
     findings = prediction.findings
     assert (labels & 1).sum() == prediction.scores.mask.sum()
-    assert np.array_equal(np.bincount((labels >> 1).ravel())[1:], np.bincount(findings.cluster_map.ravel())[1:])
+    assert np.array_equal(np.bincount((labels >> 2).ravel())[1:], np.bincount(findings.cluster_map.ravel())[1:])
     for one in data["clusters"]:
-        assert labels[tuple(one["peak"])] >> 1 == one["cluster"]
+        assert labels[tuple(one["peak"])] >> 2 == one["cluster"]
         cluster = findings.clusters[one["cluster"] - 1]
         np.testing.assert_allclose(np.array(data["affine"]) @ [*one["peak"], 1], cluster.peak_ras_mm, atol=1e-3)
 

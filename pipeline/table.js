@@ -1,4 +1,4 @@
-// The table of scans: sorted by a click on a column's head, filtered by text, warnings and volume.
+// The table of scans on a page: sorted by a click on a column's head, filtered by text, warnings and volume.
 "use strict";
 (() => {
   const table = document.getElementById("scans");
@@ -22,7 +22,7 @@
   function sort(head) {
     const falling = head.getAttribute("aria-sort") === "descending";
     const rising = head.getAttribute("aria-sort") === "ascending";
-    // Numbers begin with the highest, names with the first; the third click gives the order of the report.
+    // Numbers begin with the highest, names with the first; the third click gives the order of the page.
     const first = "number" in head.dataset ? "descending" : "ascending";
     const second = first === "descending" ? "ascending" : "descending";
     const now = falling || rising ? (head.getAttribute("aria-sort") === first ? second : "") : first;
