@@ -74,8 +74,9 @@ def bids_names(inputs: Mapping[str, str]) -> dict[str, BidsName]:
     """Return a distinct name for each case.
 
     A scan with a BIDS name keeps its entities. What no derivative may have in its name, such as `inv-1`, goes into
-    `desc`; so do the sequences of all scans, if there are several. If two datasets have a subject of the same label, the names of the datasets tell the two apart. Any other
-    scan becomes a subject of its own: the letters and digits of the case's name, and a hash if that is taken.
+    `desc`; so do the sequences of all scans, if there are several. If two datasets have a subject of the same label,
+    the names of the datasets tell the two apart. Any other scan becomes a subject of its own: the letters and digits
+    of the case's name, and a hash if that is taken.
 
     Args:
         inputs: the scan of each case, by the case's name.
