@@ -21,7 +21,7 @@ from monai.data import Dataset, ThreadBuffer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pipeline.errors import UsageError
+from pipeline.errors import LostProcessError, UsageError
 from pipeline.model import Run, build, open_model
 from pipeline.prediction.case_folder import folder_aside, write_case
 from pipeline.prediction.earlier import MadeWith, earlier_runs, with_earlier
@@ -78,6 +78,7 @@ class ScanEvaluator:
 
         Raises:
             UsageError: if the output folder cannot be made or written.
+            LostProcessError: if another process has died, after these files are written.
         """
         self.started = datetime.now(UTC)
         try:
@@ -156,22 +157,33 @@ class ScanEvaluator:
         self.next_summary = ended + max(EVERY_SECONDS, COST * (ended - began))
 
     def _finish(self, interrupted: bool) -> None:
-        """Gather the results of all processes in the order of the cases, log their warnings, and sum them up."""
-        known = {result.case: result for part in gather(self.results) for result in part}
+        """Gather the results of all processes in the order of the cases, log their warnings, and sum them up.
+
+        If a process has died, each one that is left sums up: nobody knows whether the first one is among them.
+        """
+        lost: LostProcessError | None = None
+        try:
+            parts = gather(self.results)
+        except LostProcessError as error:
+            parts, lost = [self.results], error
+        known = {result.case: result for part in parts for result in part}
         self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
-        if rank() > 0:
+        if rank() > 0 and lost is None:
             return
         log_warnings(logger, {result.case: result.warnings for result in self.results})
         try:
-            self._summarise(self.results, interrupted)
+            self._summarise(self.results, interrupted or lost is not None)
         except OSError as error:
             raise UsageError(f"{self.output}: the summary cannot be written ({error.strerror})") from error
+        if lost is not None:
+            raise LostProcessError(f"{lost}; {self.output / 'report.html'} tells what is done") from lost
 
     def _summarise(self, results: Sequence[Result], interrupted: bool, running: bool = False) -> None:
         """Write summary.csv, report.html and run.json."""
         results = with_earlier(results, self.output, self.made_with)
         info = RunInfo.of(self.predictor, self.started, results, interrupted, self.earlier)
-        info = replace(info, skipped=getattr(self.cases, "skipped", ()), running=running)
+        skipped, share = getattr(self.cases, "skipped", ()), getattr(self.cases, "share", "")
+        info = replace(info, skipped=skipped, share=share, running=running)
         write_summary(results, self.output)
         write_report(results, info, self.output)
         info.write(self.output / "run.json")
@@ -186,6 +198,7 @@ def predict(
     overwrite: bool = False,
     fpr: float | None = None,
     brain: str | None = None,
+    share: tuple[int, int] = (1, 1),
 ) -> list[Result]:
     """Predict scans with the inference configuration of a run, and return the result of each.
 
@@ -198,12 +211,15 @@ def predict(
         overwrite: whether cases that already have results are computed again.
         fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the configuration's own.
         brain: how the brain is found in heads without a mask; if None, the configuration's own.
+        share: which share of the scans is predicted, and of how many: (1, 4) to (4, 4).
 
     Raises:
         UsageError: if the model or the inputs cannot be used at all.
+        LostProcessError: if another process that torchrun started has died.
     """
     with open_model(model) as run, joined_processes(device) as device:
         parser = Run(run).load_inference(device, output_dir=str(output), overwrite=overwrite, fpr=fpr, brain=brain)
         parser["cases::inputs"], parser["cases::masks"] = list(map(str, inputs)), list(map(str, masks))
+        parser["cases::share"] = list(share)
         evaluator: ScanEvaluator = build(parser, "evaluator")
         return evaluator.run()
