@@ -15,10 +15,11 @@ from pipeline.scans.contents import (
 )
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
-from pipeline.scans.reading import ReadCase, preprocess
+from pipeline.scans.reading import BRAIN, ReadCase, preprocess
 
 __all__ = [
     "AUTO",
+    "BRAIN",
     "CACHE",
     "NONE",
     "BrainExtraction",

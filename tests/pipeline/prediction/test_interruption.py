@@ -85,9 +85,7 @@ def test_after_kill_the_same_command_goes_on(run: Path, scans: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])  # Control-C, and a cluster that ends a job
-def test_a_signal_ends_it_tidily_with_a_summary(
-    number: signal.Signals, run: Path, scans: Path, tmp_path: Path
-) -> None:
+def test_a_signal_ends_it_tidily_with_a_summary(number: signal.Signals, run: Path, scans: Path, tmp_path: Path) -> None:
     process = stopped_in_the_middle(run, scans, tmp_path / "out", number)
     assert process.returncode == 130
     assert process.stderr is not None
