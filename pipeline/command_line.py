@@ -4,12 +4,13 @@ import argparse
 import io
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import UsageError
+from pipeline.errors import LostProcessError, UsageError
 from pipeline.installation import install_command, is_dependency, program
 from pipeline.lean_imports import unused_packages_hidden
 from pipeline.options import build_parser
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return COMMANDS[options.command](options)
     except UsageError as error:
         return _refuse(str(error))
+    except LostProcessError as error:
+        print(f"error: {error}; run the same command again to finish the rest", file=sys.stderr)
+        return 1
     except ModuleNotFoundError as error:
         if not is_dependency(error):
             raise
@@ -117,14 +121,25 @@ def _train(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     if options.own_process:
+        # A cluster ends jobs by this signal: the report is still written, as after Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with unused_packages_hidden():
             import monai  # noqa: F401
     from pipeline.prediction import predict
 
     device = _checked_device(options.device)
     paths = (options.model, options.input, options.output, options.mask)
-    chosen = (options.overwrite, options.fpr, options.brain, options.layout, options.dicom, options.key)
-    results = predict(*paths, device, *chosen)
+    results = predict(
+        *paths,
+        device,
+        overwrite=options.overwrite,
+        fpr=options.fpr,
+        brain=options.brain,
+        share=options.share,
+        layout=options.layout,
+        dicom=options.dicom,
+        key=options.key,
+    )
     failed = sum(result.status == "failed" for result in results)
     if _is_first():
         print(f"{len(results) - failed} of {len(results)} scans done; now open {Path(options.output) / 'report.html'}")

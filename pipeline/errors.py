@@ -12,6 +12,10 @@ class UsageError(Exception):
     """The command cannot run with these arguments (exit status 2)."""
 
 
+class LostProcessError(Exception):
+    """Another process that shares the work has ended before its time (exit status 1)."""
+
+
 class ScanError(Exception):
     """One scan cannot be used; the others are still processed (exit status 1)."""
 

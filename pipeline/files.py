@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 
 @contextmanager
 def written_aside(file: Path) -> Iterator[Path]:
     """Yield a path to write to, which is renamed to `file` at the end of the block, or removed if the block fails."""
-    partial = file.with_name(f".partial-{os.getpid()}-{file.name}")  # keeps the suffix, which may choose the format
+    # Machines that share a disk may have processes of one number. The suffix is kept, for it may choose the format.
+    partial = file.with_name(f".partial-{uuid4().hex[:12]}-{file.name}")
     try:
         yield partial
         partial.replace(file)

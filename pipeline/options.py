@@ -16,6 +16,7 @@ FPR = (
     "share of a healthy brain's voxels that CASE_anomalies may mark wrongly (default 0.003, which is 4 ml of a brain "
     "of 1300 ml; report.html gives the volume for the model's own healthy scans)"
 )
+SHARE = "do only the I-th of N shares of the scans, for the jobs of a cluster; at the end, run it once without --share"
 LAYOUT = "case (default): a folder for each scan; bids: a BIDS derivative dataset, with these folders in DIR/cases"
 DICOM = (
     "for scans that came as DICOM, write CASE_seg.dcm (a SEG of the clusters) and CASE_preview.dcm, in the scan's study"
@@ -35,6 +36,14 @@ SHARED: dict[str, dict[str, Any]] = {
     "--device": {"metavar": "D", "help": "cpu, cuda or cuda:1 (default: the GPU if there is one)"},
 }
 """Options that several commands share."""
+
+
+def _share(text: str) -> tuple[int, int]:
+    """Return the numbers of a share such as 3/16."""
+    number, _, shares = text.partition("/")
+    if not (number.isdecimal() and shares.isdecimal() and 1 <= int(number) <= int(shares)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; write 1/16 for the first of 16, to 16/16 for the last")
+    return int(number), int(shares)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     given.add_argument("--input", required=True, nargs="+", metavar="PATH", help=INPUT)
     given.add_argument("--mask", nargs="+", default=[], metavar="PATH", help=MASK)
     given.add_argument("--brain", metavar="TOOL", help=BRAIN)
+    given.add_argument("--share", type=_share, default=(1, 1), metavar="I/N", help=SHARE)
     made = predict.add_argument_group("output")
     made.add_argument("--output", required=True, metavar="DIR", help="folder for report.html and the maps of each scan")
     made.add_argument("--fpr", type=float, metavar="F", help=FPR)

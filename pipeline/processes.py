@@ -8,15 +8,22 @@ import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from torch import distributed
 
+from pipeline.errors import LostProcessError
+
 T = TypeVar("T", Sequence[Any], np.ndarray)
 P = ParamSpec("P")
 R = TypeVar("R")
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for one another: shares of thousands of scans end hours apart. A process that dies closes its
+connection, so the others need not wait to know it."""
 
 
 @contextmanager
@@ -33,7 +40,7 @@ def joined_processes(device: str | None) -> Iterator[str | None]:
     if on_gpu:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     try:
         yield device
     finally:
@@ -76,8 +83,15 @@ def share_of_process(items: T) -> T:
 
 
 def gather(part: Any) -> list[Any]:
-    """Return the parts of all processes, in the order of their ranks, in every process."""
+    """Return the parts of all processes, in the order of their ranks, in every process.
+
+    Raises:
+        LostProcessError: if another process has ended without giving its part.
+    """
     parts = [part] * world_size()
     if len(parts) > 1:
-        distributed.all_gather_object(parts, part)
+        try:
+            distributed.all_gather_object(parts, part)
+        except RuntimeError as error:
+            raise LostProcessError("another process was stopped or has failed") from error
     return parts

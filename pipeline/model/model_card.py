@@ -13,6 +13,10 @@ IN_ZIP = "From the folder that the zip was unpacked to"
 IN_FOLDER = "With the project installed: from this folder"
 """Where the commands of a bundle run."""
 
+NEEDS_OF_ZIP = "`pip install -r requirements.txt`"
+NEEDS_OF_FOLDER = "brain-mri-cevae {version}"
+"""What a bundle needs."""
+
 COMMANDS = """\
 ## MONAI Bundle Commands
 
@@ -70,7 +74,7 @@ def model_card(
     ]
     packages = metadata["required_packages_version"]
     lacking = [f"`{name}`" for name, version in packages.items() if not version]
-    needs = "`pip install -r requirements.txt`" if with_code else f"brain-mri-cevae {metadata['version']}"
+    needs = NEEDS_OF_ZIP if with_code else NEEDS_OF_FOLDER.format(version=metadata["version"])
     parts = [
         *([text_of_model] if text_of_model else []),
         "## Data\n",
@@ -95,6 +99,12 @@ def model_card(
         COMMANDS.format(place=IN_ZIP if with_code else IN_FOLDER),
     ]
     return text[:start] + "\n".join(parts) + "\n" + text[end:] + (DATA_LICENSE if has_data_license else "")
+
+
+def card_of_zip(card: str, version: str) -> str:
+    """Return the card of a folder without the code as that of a zip of it, which has the code too."""
+    needs = NEEDS_OF_FOLDER.format(version=version)
+    return card.replace(f"\n{needs}", f"\n{NEEDS_OF_ZIP}").replace(IN_FOLDER, IN_ZIP)
 
 
 def _performance(evaluation: EvaluationSummary) -> str:

@@ -25,7 +25,7 @@ from pipeline.model.card_file import CardFile, read_card
 from pipeline.model.configuration import BUNDLE
 from pipeline.model.evaluations import EvaluationSummary, read_evaluation
 from pipeline.model.integrity import FORMAT, SUMS, sums_of
-from pipeline.model.model_card import model_card
+from pipeline.model.model_card import card_of_zip, model_card
 from pipeline.model.run import Run
 from pipeline.model.trained import load_model
 from pipeline.model.unpacking import open_model
@@ -76,7 +76,9 @@ def pack(
         else:
             content = _content(folder, [read_evaluation(Path(e)) for e in evaluations], card, data_license, output)
     if output.suffix == ".zip":
-        content |= _code(json.loads(content["configs/metadata.json"]))
+        metadata = json.loads(content["configs/metadata.json"])
+        card = card_of_zip(content["docs/README.md"].decode(), metadata["version"])
+        content |= _code(metadata) | {"docs/README.md": card.encode()}
     content[SUMS] = sums_of(content)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -166,9 +168,10 @@ def _metadata(run: Path, evaluations: Sequence[EvaluationSummary]) -> dict[str, 
         scans = f"{trained_on['training']['scans']} scans, taken as healthy"
         metadata |= {"cevae_scans": scans, "data_source": f"{scans}; they are not part of the bundle"}
     for evaluation in evaluations:
-        recommended = evaluation.voxels["recommended"]
-        values = {key: getattr(recommended, key) for key in ("ap", "auroc_brain", "best_dice")}
-        metadata["eval_metrics"][f"{evaluation.cohort} {evaluation.split}"] = values
+        cohort = f"{evaluation.cohort} {evaluation.split}"
+        for key in ("ap", "auroc_brain", "best_dice"):
+            metadata["eval_metrics"][f"{key} ({cohort})"] = getattr(evaluation.voxels["recommended"], key)
+        metadata.setdefault("key_metric", f"ap ({cohort})")  # of the first one
     for tensor in (*metadata["network_data_format"]["inputs"].values(), *_outputs(metadata)):
         tensor["num_channels"] = settings["channels"]
         tensor["spatial_shape"] = [settings["size"], settings["size"]]

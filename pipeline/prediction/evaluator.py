@@ -21,7 +21,7 @@ from monai.data import Dataset, ThreadBuffer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pipeline.errors import UsageError
+from pipeline.errors import LostProcessError, UsageError
 from pipeline.model import Run, build, open_model
 from pipeline.prediction.bids import BIDS, CASE, CASES, adopt_cases, check_output, folder_of_cases, write_dataset
 from pipeline.prediction.case_folder import folder_aside, write_case
@@ -101,6 +101,7 @@ class ScanEvaluator:
 
         Raises:
             UsageError: if the output folder or the key cannot be made or written.
+            LostProcessError: if another process has died, after these files are written.
         """
         self.started = datetime.now(UTC)
         if self.dicom is not None:
@@ -191,24 +192,35 @@ class ScanEvaluator:
         self.next_summary = ended + max(EVERY_SECONDS, COST * (ended - began))
 
     def _finish(self, interrupted: bool) -> None:
-        """Gather the results of all processes in the order of the cases, log their warnings, and sum them up."""
-        known = {result.case: result for part in gather(self.results) for result in part}
+        """Gather the results of all processes in the order of the cases, log their warnings, and sum them up.
+
+        If a process has died, each one that is left sums up: nobody knows whether the first one is among them.
+        """
+        lost: LostProcessError | None = None
+        try:
+            parts = gather(self.results)
+        except LostProcessError as error:
+            parts, lost = [self.results], error
+        known = {result.case: result for part in parts for result in part}
         self.results = [known.get(case.name, Result(case.name, case.described)) for case in self.cases]
-        if rank() > 0:
+        if rank() > 0 and lost is None:
             return
         notes = map(dicom_notes, self.cases, self.results) if self.dicom is not None else ((),) * len(self.results)
         told = zip(self.results, notes, strict=True)
         log_warnings(logger, {result.case: (*result.warnings, *note) for result, note in told})
         try:
-            self._summarise(self.results, interrupted)
+            self._summarise(self.results, interrupted or lost is not None)
         except OSError as error:
             raise UsageError(f"{self.output}: the summary cannot be written ({error.strerror})") from error
+        if lost is not None:
+            raise LostProcessError(f"{lost}; {self.output / 'report.html'} tells what is done") from lost
 
     def _summarise(self, results: Sequence[Result], interrupted: bool, running: bool = False) -> None:
         """Write summary.csv, report.html and run.json, and in the BIDS layout the files of the dataset."""
         results = with_earlier(results, self.output, self.folders, self.made_with)
         info = RunInfo.of(self.predictor, self.started, results, interrupted, self.earlier)
-        info = replace(info, skipped=getattr(self.cases, "skipped", ()), running=running)
+        skipped, share = getattr(self.cases, "skipped", ()), getattr(self.cases, "share", "")
+        info = replace(info, skipped=skipped, share=share, running=running)
         write_summary(results, self.output)
         write_report(results, info, self.output, CASES if self.layout == BIDS else "")
         if self.layout == BIDS:
@@ -225,6 +237,7 @@ def predict(
     overwrite: bool = False,
     fpr: float | None = None,
     brain: str | None = None,
+    share: tuple[int, int] = (1, 1),
     layout: str | None = None,
     dicom: bool | None = None,
     key: str | Path | None = None,
@@ -240,17 +253,20 @@ def predict(
         overwrite: whether cases that already have results are computed again.
         fpr: share of a healthy brain's voxels that `anomalies` may mark; if None, the configuration's own.
         brain: how the brain is found in heads without a mask; if None, the configuration's own.
+        share: which share of the scans is predicted, and of how many: (1, 4) to (4, 4).
         layout: "case": a folder for each case; "bids": a BIDS derivative dataset too; if None, the configuration's own.
         dicom: whether cases that came as DICOM get a SEG and a Secondary Capture; if None, the configuration's own.
         key: a file to write which case is which DICOM series; if None, none is written.
 
     Raises:
         UsageError: if the model or the inputs cannot be used at all.
+        LostProcessError: if another process that torchrun started has died.
     """
     with open_model(model) as run, joined_processes(device) as device:
         parser = Run(run).load_inference(device, output_dir=Path(output), overwrite=overwrite, fpr=fpr, brain=brain)
         # Paths, not texts: MONAI would replace each # in a text.
         parser["cases::inputs"], parser["cases::masks"] = list(map(Path, inputs)), list(map(Path, masks))
+        parser["cases::share"] = list(share)
         # Not by keys of their own, which the configurations of older models do not have.
         for name, value in {"layout": layout, "dicom": dicom, "key": Path(key) if key is not None else None}.items():
             if value is not None:

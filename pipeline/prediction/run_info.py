@@ -53,6 +53,7 @@ class RunInfo:
         interrupted: whether the command was stopped before its end, or has not come to it.
         label: which model it is, in words.
         running: whether the command has not ended: it goes on, or it was killed.
+        share: the share of the scans that the command was given, such as "3/16"; empty if it was given all.
         skipped: a line about each kind of files that may be scans and were passed over.
         earlier: the same of each earlier command.
     """
@@ -74,6 +75,7 @@ class RunInfo:
     interrupted: bool
     label: ModelLabel | None = None
     running: bool = False
+    share: str = ""
     skipped: tuple[str, ...] = ()
     earlier: Sequence[dict[str, Any]] = ()
 

@@ -19,10 +19,11 @@ from pipeline.scans.dicom_study import SourceImage, Study, study_of
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
 from pipeline.scans.naming import names_of
-from pipeline.scans.reading import ReadCase, preprocess
+from pipeline.scans.reading import BRAIN, ReadCase, preprocess
 
 __all__ = [
     "AUTO",
+    "BRAIN",
     "CACHE",
     "NONE",
     "BrainExtraction",

@@ -55,10 +55,12 @@ class Cases(Sequence[Case]):
     Attributes:
         cases: the cases.
         skipped: a line about each kind of files that may be scans and are passed over.
+        share: which share of all cases it is, and of how many, such as "3/16"; empty for all of them.
     """
 
     cases: tuple[Case, ...]
     skipped: tuple[str, ...] = ()
+    share: str = ""
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -68,7 +70,10 @@ class Cases(Sequence[Case]):
 
 
 def find_cases(
-    inputs: Sequence[str | Path], masks: Sequence[str | Path] = (), output: str | Path | None = None
+    inputs: Sequence[str | Path],
+    masks: Sequence[str | Path] = (),
+    output: str | Path | None = None,
+    share: tuple[int, int] = (1, 1),
 ) -> Cases:
     """Return the cases of scans, folders (searched recursively), BIDS datasets, DICOM series and datalists.
 
@@ -79,6 +84,7 @@ def find_cases(
         inputs: files that end in SUFFIXES, folders, DICOM files (each stands for its series) or datalists.
         masks: brain masks in the order of the scans, or one folder, see `masks_for`.
         output: the folder of the outputs.
+        share: which share of the cases is returned, and of how many: (1, 4) to (4, 4). A case has the same name in all.
 
     Raises:
         UsageError: if no input exists, if no scan is found, or if the masks do not fit the scans at all.
@@ -113,7 +119,9 @@ def find_cases(
         [Path(case.series.name) if case.series else case.image for case in cases], list(map(_origin, cases))
     )
     cases = [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
-    return Cases(tuple(cases if mask_folder is None else _with_masks_of(mask_folder, cases)), skipped)
+    number, shares = share
+    cases = (cases if mask_folder is None else _with_masks_of(mask_folder, cases))[number - 1 :: shares]
+    return Cases(tuple(cases), skipped, f"{number}/{shares}" if shares > 1 else "")
 
 
 def _absolute(path: Path) -> Path:

@@ -23,6 +23,9 @@ from transforms import HEAD
 
 Preprocessing = Callable[[Item], Item]
 
+BRAIN = "brain"
+"""Key of the brain mask in the image's meta data: some programs hand an inferer nothing but the image."""
+
 
 @dataclass(frozen=True)
 class BrainOrigin:
@@ -95,11 +98,17 @@ class ReadCase(Transform):
         self.brain_extraction = brain_extraction
         self.modality = modality
 
-    def __call__(self, case: Case) -> Item:
+    def __call__(self, case: Case | Item) -> Item:
         """Return the preprocessed item with `source`, the scan as a NIfTI image, `brain` and `scan_warnings`.
 
         That of a DICOM series has its `slices` as well.
+
+        Args:
+            case: the case, or an item with the files as `image` and perhaps `mask`; its other values are kept.
         """
+        if not isinstance(case, Case):
+            images = [case["image"]] if isinstance(case["image"], (str, Path)) else case["image"]
+            return case | self(Case("", Entry(tuple(map(str, images)), case.get("mask"))))
         entry = replace(case.entry, label=None)
         if case.series is None:
             item = self._read(entry)
@@ -119,4 +128,5 @@ class ReadCase(Transform):
         source = read_header(entry.images[0]) if source is None else source
         with as_nifti(entry) as files:
             item, brain = preprocess(files, self.preprocessing, self.brain_extraction)
+        item["image"].meta[BRAIN] = item["mask"].as_tensor()
         return item | {"source": source, "brain": brain, "scan_warnings": header_warnings(source)}

@@ -9,12 +9,14 @@ from pipeline.scoring.recalibrating import Recalibration, recalibrate
 from pipeline.scoring.scan_scorer import SliceScorer, axis_of_scan, score_scan
 from pipeline.scoring.scan_scores import MAPS, ScanScores
 from pipeline.scoring.score_bins import bin_of, edge_of
+from pipeline.scoring.stages import FindAnomaliesd
 
 __all__ = [
     "CONNECTIVITY",
     "MAPS",
     "Calibration",
     "Cluster",
+    "FindAnomaliesd",
     "Findings",
     "Prediction",
     "Predictor",

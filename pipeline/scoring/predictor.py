@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from pipeline.cohorts import Item
@@ -19,7 +20,7 @@ from pipeline.scans import AUTO, BrainExtraction, ReadCase, content_of
 from pipeline.scoring.calibration import Calibration
 from pipeline.scoring.familiarity import Facts, facts_of
 from pipeline.scoring.findings import Findings, find_anomalies
-from pipeline.scoring.scan_scorer import score_scan
+from pipeline.scoring.scan_scorer import scores_on_scan
 from pipeline.scoring.scan_scores import ScanScores
 
 TRAINED_ON = "the model was trained on this scan, so it reconstructs it too well: anomalies in it are missed"
@@ -109,7 +110,12 @@ class Predictor:
         Raises:
             ScanError: if the scan cannot be used.
         """
-        source, scores = item["source"], score_scan(self.model, item, self.inferer)
+        image, mask = item["image"].as_tensor(), item["mask"].as_tensor()
+        return self.finish(item, self.inferer(image, self.model.network, mask))
+
+    def finish(self, item: Item, volume: MetaTensor) -> Prediction:
+        """Return the prediction of a scan, given its item and the volume that the inferer made of it."""
+        source, scores = item["source"], scores_on_scan(self.model, item, volume)
         facts = facts_of(item, scores, self.model.settings)
         findings, unlike = None, []
         if self.calibration is not None:

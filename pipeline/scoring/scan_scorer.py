@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
+from monai.utils import convert_to_tensor
 from nibabel.orientations import apply_orientation, io_orientation
 
 from networks import CEVAE, ScoreOptions, recommend, score_slices
@@ -16,10 +17,14 @@ from pipeline.cohorts import Item
 from pipeline.errors import ScanError
 from pipeline.model import Model
 from pipeline.scan_warnings import preprocessing_warnings
+from pipeline.scans import BRAIN
 from pipeline.scoring.scan_scores import MAPS, ScanScores
 from transforms import SLICE_AXES, slices_to_volume, volume_to_slices
 
 logger = logging.getLogger(__name__)
+
+SLICES = "slices"
+"""Key of the table of slices in the meta data of the scored volume."""
 
 
 class SliceScorer(Inferer):
@@ -38,23 +43,29 @@ class SliceScorer(Inferer):
         self.options = options
 
     def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], mask: torch.Tensor
-    ) -> tuple[torch.Tensor, pd.DataFrame]:
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], mask: torch.Tensor | None = None
+    ) -> MetaTensor:
         """Score a volume.
 
         Args:
-            inputs: image (C, X, Y, Z) on the network's grid.
+            inputs: image (C, X, Y, Z) on the network's grid, or a batch of one.
             network: the ceVAE.
-            mask: brain (1, X, Y, Z), 0 to 1; slices without any are not scored.
+            mask: brain (1, X, Y, Z), 0 to 1; slices without any are not scored. If None, it is `inputs.meta[BRAIN]`.
 
         Returns:
-            The volume (5, X, Y, Z) of `MAPS` and the reconstruction of channel 0, and a table with the columns `slice`,
-            `brain_share`, `kl` and `rec` (nats).
+            The volume (5, X, Y, Z) of `MAPS` and the reconstruction of channel 0, as a batch if the image is one. Its
+            `meta[SLICES]` is a table with the columns `slice`, `brain_share`, `kl` and `rec` (nats).
         """
         assert isinstance(network, CEVAE)
+        if mask is None:
+            assert isinstance(inputs, MetaTensor)
+            mask = inputs.meta[BRAIN]
+        if is_batch := inputs.ndim == 5:
+            (inputs,) = inputs
         device = next(network.parameters()).device
-        images = volume_to_slices(torch.as_tensor(inputs), self.slice_axis).contiguous()  # the network is faster
-        brain = volume_to_slices(torch.as_tensor(mask), self.slice_axis)
+        image, mask = (convert_to_tensor(volume, track_meta=False, device="cpu") for volume in (inputs, mask))
+        images = volume_to_slices(image, self.slice_axis).contiguous()  # the network is faster
+        brain = volume_to_slices(mask, self.slice_axis)
         brain_share = brain.mean((1, 2, 3))
         scored = torch.nonzero(brain_share > 0)[:, 0]
         maps = {name: torch.zeros(len(images), 1, *images.shape[2:]) for name in (*MAPS, "reconstruction")}
@@ -83,7 +94,9 @@ class SliceScorer(Inferer):
         )
         whole = recommend(residual.to(device), images.to(device), brain.to(device), self.options)
         maps["recommended"] = whole.cpu()
-        return slices_to_volume(torch.cat(list(maps.values()), dim=1), self.slice_axis), table
+        volume = MetaTensor(slices_to_volume(torch.cat(list(maps.values()), dim=1), self.slice_axis))
+        volume.meta[SLICES] = table
+        return MetaTensor(volume[None], meta=volume.meta) if is_batch else volume
 
     def _shrink(self, error: torch.OutOfMemoryError) -> None:
         """Halve the batch, for this scan and the next ones.
@@ -106,9 +119,13 @@ def score_scan(model: Model, item: Item, inferer: Inferer) -> ScanScores:
         item: what the model's preprocessing made of the scan.
         inferer: a `SliceScorer`.
     """
-    image = item["image"]
-    volumes, table = inferer(image.as_tensor(), model.network, item["mask"].as_tensor())
-    on_network_grid = MetaTensor(volumes).copy_meta_from(image)
+    return scores_on_scan(model, item, inferer(item["image"].as_tensor(), model.network, item["mask"].as_tensor()))
+
+
+def scores_on_scan(model: Model, item: Item, volume: MetaTensor) -> ScanScores:
+    """Return the scores of a preprocessed scan on its own grid, given the volume that `SliceScorer` made of it."""
+    image, table = item["image"], volume.meta[SLICES].copy()
+    on_network_grid = MetaTensor(volume.as_tensor().cpu()).copy_meta_from(image)
     on_grid = _as_scan(model.preprocessing.inverse({"image": on_network_grid})["image"], item["scan"])
     mask = item["scan_mask"][0].numpy() > 0
     maps = {name: np.multiply(volume, mask, out=volume) for name, volume in zip(MAPS, on_grid, strict=False)}

@@ -60,6 +60,14 @@ def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
         assert stop.value.code == 2
 
 
+@pytest.mark.parametrize("share", ["0/4", "5/4", "4", "1/0", "-1/4", "a/b", "1/2/3"])
+def test_a_share_that_is_none_is_refused(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--model", "m", "--input", "i", "--output", "o", f"--share={share}"])
+    assert stop.value.code == 2
+    assert "is no share; write 1/16" in capsys.readouterr().err
+
+
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])

@@ -4,9 +4,11 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +45,15 @@ with joined_processes("cpu"):
 """
 
 
-def torchrun(*arguments: str, processes: int = 2) -> None:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+def torchrun(*arguments: str, processes: int = 2) -> None:
+    port = free_port()
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     result = subprocess.run(
@@ -114,6 +121,48 @@ def test_two_processes_share_the_scans_and_give_one_summary(run: Path, tmp_path:
         same = gzip.decompress((tmp_path / "two" / file.relative_to(tmp_path / "one")).read_bytes())
         assert same == gzip.decompress(file.read_bytes()), file.name
     assert np.all(summaries[0]["case"] == [f"scan_{i}" for i in range(5)])
+
+
+def started(rank: int, port: int, *arguments: str) -> "subprocess.Popen[str]":
+    """Start one process of two as torchrun does, without its watch over them."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    environment |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    return subprocess.Popen([sys.executable, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_if_a_process_dies_the_other_sums_up_and_the_same_command_finishes(
+    run: Path, tmp_path: Path, victim: int
+) -> None:
+    scans, output = 12, tmp_path / "out"
+    (tmp_path / "scans").mkdir()
+    for i in range(scans):
+        save_scan(tmp_path / "scans" / f"scan_{i:02d}.nii.gz", ball(seed=i))
+    command = ("-m", "pipeline", "predict", "--model", str(run), "--input", str(tmp_path / "scans"))
+    port = free_port()
+    processes = [started(rank, port, *command, "--output", str(output), "--device", "cpu") for rank in (0, 1)]
+    own = [f"scan_{i:02d}" for i in range(victim, scans, 2)]
+    deadline = time.monotonic() + 120
+    while not any((output / case).exists() for case in own) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    processes[victim].send_signal(signal.SIGKILL)
+    left = processes[1 - victim]
+    said = left.communicate(timeout=120)[1]
+    processes[victim].communicate(timeout=120)
+    assert left.returncode == 1, said
+    assert "Traceback" not in said
+    assert "error: another process was stopped or has failed" in said
+    assert "run the same command again" in said
+    done = sum((output / f"scan_{i:02d}").exists() for i in range(scans))
+    assert scans // 2 < done < scans  # the other did its whole share
+    table = pd.read_csv(output / "summary.csv")
+    assert (len(table), (table["status"] == "done").sum()) == (scans, done)
+    facts = json.loads((output / "run.json").read_text())
+    assert (facts["cases"], facts["interrupted"], facts["running"]) == (scans, True, False)
+    results = predict(run, [tmp_path / "scans"], output, device="cpu")
+    assert [result.status for result in results] == ["done"] * scans
+    assert not list(output.glob(".*"))
 
 
 def test_the_bundle_trains_with_two_processes(cohort: Path, run: Path, tmp_path: Path) -> None:

@@ -125,11 +125,25 @@ def test_the_model_card_has_the_evaluation(run: Path, cohort: Path, tmp_path: Pa
     metrics = evaluate(run, cohort, tmp_path / "evaluation", "test", "cpu")
     with zipfile.ZipFile(pack(run, tmp_path / "model.zip", [tmp_path / "evaluation"])) as archive:
         card = archive.read("docs/README.md").decode()
+        metadata = json.loads(archive.read("configs/metadata.json"))
+    assert metadata["eval_metrics"][metadata["key_metric"]] == metrics.voxels["recommended"].ap
+    assert all(isinstance(value, float) for value in metadata["eval_metrics"].values())
     for score in ("recommended", "intensity (no model)"):
         values = (metrics.voxels | {f"{k} (no model)": v for k, v in metrics.baselines.items()})[score]
         assert f"| {score} | {values.ap:.3f} |" in card
     with pytest.raises(UsageError, match="not an evaluation"):
         pack(run, tmp_path / "model.zip", [tmp_path])
+
+
+def test_the_card_of_a_zip_tells_how_to_run_the_zip(run: Path, packed: Path, tmp_path: Path) -> None:
+    folder = pack(run, tmp_path / "folder")
+    card = (folder / "docs" / "README.md").read_text()
+    assert "With the project installed" in card
+    assert "requirements.txt" not in card
+    with zipfile.ZipFile(pack(folder, tmp_path / "again.zip")) as again, zipfile.ZipFile(packed) as direct:
+        assert again.read("docs/README.md") == direct.read("docs/README.md")
+        assert b"From the folder that the zip was unpacked to" in again.read("docs/README.md")
+        assert b"\n`pip install -r requirements.txt`" in again.read("docs/README.md")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,9 +74,29 @@ def test_a_zip_is_evaluated_as_its_run(run: Path, packed: Path, cohort: Path, tm
     assert (tmp_path / "zip" / "metrics.json").read_text() == (tmp_path / "run" / "metrics.json").read_text()
 
 
+def with_one_transform(settings: dict[str, Any]) -> None:
+    """Make the keys of an inference configuration those from before `preprocessing` was a list."""
+    (settings["preprocessing"],) = settings["preprocessing"]
+    settings["predictor"]["read"] = "@preprocessing"
+    del settings["postprocessing"]
+
+
+def test_a_folder_whose_preprocessing_is_one_transform_predicts_the_same_voxels(run: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(run, tmp_path / "old_run", ignore=shutil.ignore_patterns("slice_bank")))
+    configuration = old / "configs" / "inference.yaml"
+    settings = yaml.safe_load(configuration.read_bytes())
+    with_one_transform(settings)
+    configuration.write_text(yaml.safe_dump(settings, sort_keys=False))
+    scan = save_scan(tmp_path / "scan.nii.gz", ball())
+    predict(old, [scan], tmp_path / "old", device="cpu")
+    predict(run, [scan], tmp_path / "run", device="cpu")
+    assert_same_voxels(tmp_path / "old" / "scan", tmp_path / "run" / "scan")
+
+
 def former(inference: bytes) -> bytes:
     """Return an inference configuration as the version of format 1 wrote it."""
     settings = yaml.safe_load(inference)
+    with_one_transform(settings)
     settings["inferer"] = FORMER_INFERER
     settings["preprocessing"]["_target_"] = "pipeline.reading.ReadCase"
     settings["batch_size"] = 32

@@ -84,8 +84,9 @@ def test_after_kill_the_same_command_goes_on(run: Path, scans: Path, tmp_path: P
         assert (tmp_path / "out" / case / "case.json").stat().st_mtime_ns == time_of_change
 
 
-def test_control_c_ends_tidily_with_a_summary(run: Path, scans: Path, tmp_path: Path) -> None:
-    process = stopped_in_the_middle(run, scans, tmp_path / "out", signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])  # Control-C, and a cluster that ends a job
+def test_a_signal_ends_it_tidily_with_a_summary(number: signal.Signals, run: Path, scans: Path, tmp_path: Path) -> None:
+    process = stopped_in_the_middle(run, scans, tmp_path / "out", number)
     assert process.returncode == 130
     assert process.stderr is not None
     said = process.stderr.read()
@@ -96,6 +97,8 @@ def test_control_c_ends_tidily_with_a_summary(run: Path, scans: Path, tmp_path: 
     assert set(table[table["status"] == "done"]["case"]) == complete(tmp_path / "out")
     assert set(table["status"]) == {"done", "not done"}
     assert "not done" in (tmp_path / "out" / "report.html").read_text()
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (facts["cases"], facts["interrupted"], facts["running"]) == (SCANS, True, False)
     assert not list((tmp_path / "out").rglob("*.partial"))
     same_results(run, scans, tmp_path / "out", tmp_path / "uninterrupted")
 
@@ -155,6 +158,28 @@ def test_two_runs_at_the_same_time_do_not_disturb_each_other(run: Path, scans: P
         assert process.returncode == 0, said
     assert complete(tmp_path / "out") == {f"scan_{i}" for i in range(SCANS)}
     same_results(run, scans, tmp_path / "out", tmp_path / "one")
+
+
+def test_shares_fill_one_folder_and_a_last_command_finishes_it(run: Path, scans: Path, tmp_path: Path) -> None:
+    (scans / "bad.nii.gz").write_bytes(b"no scan")
+    output = tmp_path / "out"
+    for number in (1, 3):  # the node with the second share died
+        predict(run, [scans], output, device="cpu", share=(number, 3))
+        facts = json.loads((output / "run.json").read_text())
+        assert facts["share"] == f"{number}/3"
+        assert f"did share {number}/3 of the scans" in (output / "report.html").read_text(encoding="utf-8")
+    assert complete(output) == {f"scan_{i}" for i in (1, 2, 4, 5, 7)}  # bad is the first scan
+    assert facts["cases"] == 6  # the failed one too, which an earlier command was given
+    before = {case: (output / case / "case.json").stat().st_mtime_ns for case in complete(output)}
+    results = predict(run, [scans], output, device="cpu")
+    assert [result.status for result in results] == ["failed"] + ["done"] * SCANS
+    for case, time_of_change in before.items():
+        assert (output / case / "case.json").stat().st_mtime_ns == time_of_change
+    facts = json.loads((output / "run.json").read_text())
+    assert (facts["cases"], facts["failed"], facts["share"]) == (SCANS + 1, 1, "")
+    assert len(facts["earlier"]) == 2
+    table = pd.read_csv(output / "summary.csv")
+    assert sorted(table["case"]) == sorted(["bad", *(f"scan_{i}" for i in range(SCANS))])
 
 
 def test_the_report_is_there_while_the_run_goes_on(

@@ -199,6 +199,24 @@ def test_it_opens_in_a_browser_without_a_network(tmp_path: Path, number: int) ->
     assert dom.count("<script") == 1
 
 
+def test_500_cases_open_in_2_seconds(tmp_path: Path, browser: Browser) -> None:
+    rng = np.random.default_rng(0)
+    results = [case(tmp_path, f"sub-{i:04d}_ses-01_T1w", anomaly_ml=i / 10) for i in range(500)]
+    for i, result in enumerate(results):  # as large as those of heads
+        noise = Image.fromarray(rng.integers(0, 256, (32, 24, 3), np.uint8)).resize((73, 96))
+        noise.save(tmp_path / result.case / f"{result.case}_thumbnail.jpg", quality=85)
+        if i % 3 == 0:
+            results[i] = replace(result, warnings=("the scan has its skull and no brain mask was given",))
+    write_report(results, RUN, tmp_path)
+    assert (tmp_path / "report.html").stat().st_size < 5e6
+    seconds = []
+    while len(seconds) < 5 and min(seconds, default=9.0) >= 2:  # other programs may be at work here
+        with visited(browser, tmp_path / "report.html") as page:
+            assert page.locator("#cases tbody tr").count() == 500
+            seconds.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000)
+    assert 0 < min(seconds) < 2
+
+
 @pytest.mark.parametrize("paper", ["A4", "letter"])
 @pytest.mark.parametrize("length", [5, 60, 200])
 def test_on_paper_no_column_is_cut(tmp_path: Path, paper: str, length: int) -> None:

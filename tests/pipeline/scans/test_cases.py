@@ -36,6 +36,18 @@ def test_scans_of_one_name_get_their_parent_folders(tmp_path: Path) -> None:
     assert set(names(tmp_path)) == {"a_x_t1", "b_x_t1", "flair"}
 
 
+def test_shares_are_disjoint_and_complete_and_keep_the_names(tmp_path: Path) -> None:
+    for folder in "abcde":
+        (tmp_path / folder).mkdir()
+        save_scan(tmp_path / folder / "T1.nii.gz", ball())
+    everything = find_cases([tmp_path])
+    shares = [find_cases([tmp_path], share=(number, 3)) for number in (1, 2, 3)]
+    assert sorted(case.name for share in shares for case in share) == [f"{folder}_T1" for folder in "abcde"]
+    assert {case for share in shares for case in share} == set(everything)
+    assert [share.share for share in (everything, *shares)] == ["", "1/3", "2/3", "3/3"]
+    assert len(find_cases([tmp_path], share=(6, 6))) == 0
+
+
 def test_a_scan_given_twice_is_one_case_and_two_scans_of_a_name_are_two(tmp_path: Path) -> None:
     touch(tmp_path / "s.nii", tmp_path / "s.nii.gz")
     assert len(names(tmp_path / "s.nii", tmp_path / "s.nii")) == 1

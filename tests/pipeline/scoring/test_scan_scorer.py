@@ -12,7 +12,7 @@ from scipy import ndimage
 from networks import CEVAE, ScoreOptions
 from pipeline.errors import ScanError
 from pipeline.model.trained import Model, load_model
-from pipeline.scoring.scan_scorer import SliceScorer, score_scan
+from pipeline.scoring.scan_scorer import SLICES, SliceScorer, score_scan
 from pipeline.scoring.scan_scores import MAPS, ScanScores
 from pipeline.training.run import train
 
@@ -145,12 +145,12 @@ def test_where_memory_is_full_smaller_batches_give_the_same_scores() -> None:
     volume, mask = torch.rand(1, 64, 64, 20), torch.ones(1, 64, 64, 20)
     network = Crowded(64, 1, (4, 4, 8, 8), 8)
     scorer = SliceScorer(32, "axial", ScoreOptions())
-    volumes, table = scorer(volume, network, mask)
+    scored = scorer(volume, network, mask)
     assert scorer.batch_size == 4
     network.room = 32
-    expected, expected_table = SliceScorer(32, "axial", ScoreOptions())(volume, network, mask)
-    assert torch.allclose(volumes, expected, rtol=1e-4, atol=1e-6)
-    assert np.allclose(table, expected_table, rtol=1e-4)
+    expected = SliceScorer(32, "axial", ScoreOptions())(volume, network, mask)
+    assert torch.allclose(scored.as_tensor(), expected.as_tensor(), rtol=1e-4, atol=1e-6)
+    assert np.allclose(scored.meta[SLICES], expected.meta[SLICES], rtol=1e-4)
 
 
 def test_memory_too_small_for_one_slice_is_an_error_that_says_what_to_do() -> None:

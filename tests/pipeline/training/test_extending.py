@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers import SMALL, ball, save_scan
 
 from pipeline import AnomalyDetector
@@ -132,6 +134,18 @@ def test_the_results_are_a_pandas_table(run: Path, tmp_path: Path) -> None:
     slices = names["slices"]
     assert isinstance(slices, pd.DataFrame)
     assert slices.groupby("case").size().gt(1).all()
+
+
+def test_the_bundle_in_python(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = pack(run, tmp_path / "BUNDLES" / "NAME")
+    (tmp_path / "SCANS").mkdir()
+    save_scan(tmp_path / "SCANS" / "scan.nii.gz", ball())
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example("the bundle in Python"), names)
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(value, weights[name]) for name, value in names["network"].state_dict().items())
+    assert (tmp_path / "OUT" / "scan" / "case.json").is_file()
 
 
 def test_five_lines_of_python(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
