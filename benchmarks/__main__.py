@@ -15,7 +15,7 @@ import monai
 import numpy as np
 import torch
 
-from benchmarks import bank, memory, prediction, start, training
+from benchmarks import bank, memory, prediction, report, start, training
 
 
 def machine() -> dict[str, object]:
@@ -40,6 +40,7 @@ def main() -> None:
         "prediction": prediction.run,
         "memory": memory.run,
         "start": start.run,
+        "report": report.run,
     }
     chosen = sys.argv[1:] or list(parts)
     file = Path(__file__).with_name("results.json")

@@ -10,7 +10,7 @@ from helpers import SMALL, write_datalist
 
 from pipeline.cohorts.datalist import read_datalist
 from pipeline.evaluation.run import evaluate
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.training.run import train
 from transforms import BrainMask
 

@@ -111,7 +111,10 @@ def _unknown(key: str, known: Mapping[str, Any]) -> str:
 
 
 def load_configuration(configuration: Path | dict[str, Any], **values: Any) -> Any:
-    """Return MONAI's `ConfigParser` of a configuration or its file, with some of its keys set to other values."""
+    """Return MONAI's `ConfigParser` of a configuration or its file, with some of its keys set to other values.
+
+    Give a path as `Path`: in a text, MONAI takes # for ::.
+    """
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()

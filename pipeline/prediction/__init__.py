@@ -3,8 +3,9 @@
 from pipeline.prediction.case_folder import folder_aside
 from pipeline.prediction.colours import SHOWN
 from pipeline.prediction.detector import AnomalyDetector
-from pipeline.prediction.evaluator import ScanEvaluator, predict
+from pipeline.prediction.evaluator import ScanEvaluator
 from pipeline.prediction.model_label import ModelLabel
+from pipeline.prediction.predicting import predict
 from pipeline.prediction.preview import write_preview
 from pipeline.prediction.results import Result
 from pipeline.prediction.viewer import VIEWER_FILES, Home, copy_viewer, write_viewer

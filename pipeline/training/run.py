@@ -61,11 +61,11 @@ def _train(
     bank: str | Path | None,
 ) -> None:
     fixed = {} if seed is None else {"seed": seed}
-    values = {"bundle_root": str(run.root), "dataset_dir": str(data)}
+    values: dict[str, Any] = {"bundle_root": run.root, "dataset_dir": Path(data)}
     if device is not None:
         values["device"] = f"$torch.device('{device}')"
     if bank is not None:
-        values["bank_dir"] = str(bank)
+        values["bank_dir"] = Path(bank)
     text = training_configuration(config, settings, **fixed)
     parser = load_configuration(settings_of(text), **values)
     # The cohort is read once: what is recorded is what is trained on.

@@ -18,7 +18,7 @@ import torch
 from helpers import SMALL, ball, save_scan
 
 from networks import CEVAE, CEVAEObjective
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.processes import gather, joined_processes, share_of_process
 
 WORKER = """

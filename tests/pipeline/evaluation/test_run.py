@@ -20,7 +20,7 @@ from pipeline.evaluation.page import summary_text
 from pipeline.evaluation.results import read_metrics
 from pipeline.evaluation.run import evaluate
 from pipeline.model.configuration import BUNDLE
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.scoring import open_predictor
 
 

@@ -21,7 +21,7 @@ from pipeline.evaluation.run import evaluate
 from pipeline.installation import OWN_PACKAGES
 from pipeline.model.configuration import BUNDLE
 from pipeline.model.packing import pack
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 
 PROJECT = Path(__file__).parents[3]
 MODULES = {"PIL": "pillow", "ignite": "pytorch-ignite", "skimage": "scikit-image", "sklearn": "scikit-learn"}

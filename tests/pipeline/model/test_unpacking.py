@@ -23,7 +23,7 @@ from pipeline.model.plain_values import FORMER_INFERER
 from pipeline.model.run import Run
 from pipeline.model.unpacking import open_model
 from pipeline.nifti import nib
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 
 Change = Callable[[dict[str, bytes]], None]
 

@@ -19,7 +19,7 @@ from helpers import ball, save_scan
 from pipeline.cohorts import Entry
 from pipeline.errors import ScanError, reason_of
 from pipeline.model.trained import load_model
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.scans.cases import Case, find_cases
 from pipeline.scans.reading import ReadCase
 

@@ -21,7 +21,8 @@ from pipeline.command_line import main
 from pipeline.errors import UsageError
 from pipeline.model import Run, build
 from pipeline.prediction import bids
-from pipeline.prediction.evaluator import ScanEvaluator, predict
+from pipeline.prediction.evaluator import ScanEvaluator
+from pipeline.prediction.predicting import predict
 from pipeline.scans import find_cases
 
 MAPS = ("combined", "rec", "kl", "recommended", "surprise")

@@ -14,7 +14,7 @@ from helpers import ball, save_scan
 from pipeline import AnomalyDetector
 from pipeline.errors import ScanError, UsageError
 from pipeline.model.packing import pack
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 
 TILT = np.array([[np.cos(0.2), 0, np.sin(0.2)], [0, 1, 0], [-np.sin(0.2), 0, np.cos(0.2)]])
 OBLIQUE = np.block(

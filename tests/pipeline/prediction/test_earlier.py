@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.command_line import main
 from pipeline.prediction.earlier import ANOTHER_MODEL, OTHER_SETTINGS, OTHERWISE, earlier_runs
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.prediction.results import Result, read_summary, write_summary
 
 

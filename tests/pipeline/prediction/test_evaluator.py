@@ -17,7 +17,7 @@ from helpers import ball, save_scan
 from pipeline.errors import UsageError
 from pipeline.model.configuration import BUNDLE
 from pipeline.model.trained import load_model
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.scoring.calibration import load_calibration
 
 NAMES = ("image", "combined", "rec", "kl", "recommended", "surprise", "anomalies", "clusters")
@@ -53,6 +53,14 @@ def test_each_case_has_its_files_on_its_own_grid(run: Path, scans: Path, tmp_pat
         assert (tmp_path / "out" / case / f"{case}_preview.png").read_bytes().startswith(b"\x89PNG")
         assert json.loads((tmp_path / "out" / case / "case.json").read_text())["case"] == case
     assert not list((tmp_path / "out").rglob("*partial*"))
+
+
+def test_a_number_sign_in_a_path_is_kept(run: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(run, tmp_path / "model #1")
+    save_scan(tmp_path / "head #2.nii.gz", ball(seed=1))
+    (result,) = predict(model, [tmp_path / "head #2.nii.gz"], tmp_path / "out #3", device="cpu")
+    assert result.status == "done", result.reason
+    assert (tmp_path / "out #3" / "head #2" / "head #2_recommended.nii.gz").exists()
 
 
 def test_combined_is_the_product_on_the_networks_grid_and_no_map_is_negative(

@@ -19,7 +19,8 @@ from helpers import ball, save_scan
 import pipeline.prediction.case_folder
 import pipeline.prediction.evaluator
 from pipeline.errors import UsageError
-from pipeline.prediction.evaluator import ScanEvaluator, predict
+from pipeline.prediction.evaluator import ScanEvaluator
+from pipeline.prediction.predicting import predict
 from pipeline.prediction.results import Result
 
 SCANS = 8

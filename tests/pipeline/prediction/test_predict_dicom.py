@@ -15,8 +15,8 @@ from dicom_series import PATIENT, write_series
 from helpers import ball, save_scan
 
 from pipeline.command_line import main
-from pipeline.prediction.evaluator import predict
 from pipeline.prediction.key_file import COLUMNS
+from pipeline.prediction.predicting import predict
 
 NAMES = ("mustermann", "erika", "19640812")
 

@@ -12,7 +12,7 @@ from dicom_series import OBLIQUE, PATIENT, write_series
 from helpers import ball
 
 from pipeline.errors import ScanError, UsageError
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.scans.cases import find_cases
 from pipeline.scans.dicom_series import Series, find_series
 

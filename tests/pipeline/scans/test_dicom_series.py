@@ -99,7 +99,8 @@ def test_nothing_tells_the_patient(tmp_path: Path) -> None:
     series = only(tmp_path)
     assert series.described == str(tmp_path / "***_***" / "*** born *** or ***")
     content = series.read().to_bytes()
-    shown = [series.name, series.described]
+    name, _, _ = series.name.partition("_")  # a hash follows, which has these digits in one of 13,000 cases
+    shown = [name, series.described]
     files[3].write_bytes(files[3].read_bytes()[:-9])
     with pytest.raises(ScanError, match=r"its file \*\*\*0004.dcm is damaged") as error:
         only(tmp_path).read()

@@ -19,7 +19,7 @@ from monai.transforms import LoadImage
 from pipeline import AnomalyDetector
 from pipeline.cohorts import Entry
 from pipeline.errors import ScanError
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.scans.checks import check_scan, header_warnings, read_header
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import read_label

@@ -17,7 +17,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from pipeline.cohorts import Entry
 from pipeline.errors import ScanError
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 from pipeline.scans.checks import check_scan
 from pipeline.scans.dicom_series import find_series
 from pipeline.scans.formats import as_nifti

@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.model.configuration import BUNDLE
 from pipeline.model.packing import pack
 from pipeline.model.unpacking import open_model
-from pipeline.prediction.evaluator import predict
+from pipeline.prediction.predicting import predict
 
 PROJECT = Path(__file__).parents[3]
 GUIDE = (PROJECT / "docs" / "how-to-data-scientists.md").read_text(encoding="utf-8")
