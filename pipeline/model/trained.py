@@ -77,7 +77,7 @@ def load_model(run: str | Path, device: str | torch.device | None = None) -> Mod
         raise UsageError(f"{run}: not a model; give the directory that `train --output` wrote")
     if not weights.is_file():
         raise UsageError(f"{run}: it has no weights yet (models/model.pt); let its training end, see `train --resume`")
-    parser = load_configuration(configuration, bundle_root=Path(run))
+    parser = load_configuration(configuration, bundle_root=folder.root)
     chosen = torch.device(device) if device is not None else parser.get_parsed_content("device")
     try:
         network = parser.get_parsed_content("network_def")
