@@ -67,7 +67,7 @@ def test_it_says_which_model_it_is_and_the_verdict_before_all_numbers(evaluation
 
 def test_what_is_unknown_says_why(evaluation: Path) -> None:
     words = words_of(evaluation)
-    assert "Dice at fpr: only `recommended` is calibrated" in words
+    assert "Dice at fpr: only recommended is calibrated" in words
     assert "Dice 20/80: 2 cases are fewer than 5" in words
 
 
