@@ -14,6 +14,8 @@ help:  ## list the targets
 demo: $(VENV)/.installed  ## a head, then phantoms, training, maps and figures in demo/
 	$(BIN)/python -m pipeline demo --output $(OUTPUT)
 
+# The number of threads changes the order of sums, and so the weights.
+model: export OMP_NUM_THREADS = 1
 model: $(VENV)/.installed  ## the T1 model that ships: make model DATA=DATALIST TEST=DATALIST OUTPUT=DIR
 	$(if $(and $(DATA),$(TEST)),,$(error give DATA and TEST: datalists of the healthy heads, and of those with strokes))
 	$(BIN)/python -m pipeline train --data $(DATA) --output $(OUTPUT)/run --set $(MODEL_SETTINGS)
