@@ -1,7 +1,6 @@
 """The report of a prediction: one HTML page that opens offline, what needs attention first."""
 
 import base64
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import pandas as pd
 from pipeline.files import written_aside
 from pipeline.pages import render
 from pipeline.prediction.earlier import OTHERWISE
-from pipeline.prediction.results import RECORD, Result
+from pipeline.prediction.results import Result, read_record
 from pipeline.prediction.run_info import RunInfo
 from pipeline.scan_warnings import kinds_of
 
@@ -162,10 +161,9 @@ def _above(result: Result, run: RunInfo, folder: Path) -> float | None:
     """Return what is marked minus what is to be expected in a healthy brain of its size, ml; None if unknown."""
     if result.anomaly_ml is None or run.calibration is None:
         return None
-    try:
-        brain_ml = float(json.loads((folder / RECORD).read_text(encoding="utf-8"))["brain"]["ml"])
-    except (OSError, ValueError, KeyError, TypeError):  # a former version wrote it, or it is lost
-        brain_ml = run.calibration.brain_ml
+    record = read_record(folder)
+    # A former version wrote the record without the brain, or it is lost.
+    brain_ml = record.brain.ml if record is not None and record.brain is not None else run.calibration.brain_ml
     return result.anomaly_ml - run.fpr * brain_ml
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from PIL import Image
 from pipeline.prediction.earlier import OTHERWISE
 from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.report import write_report
-from pipeline.prediction.results import Result
+from pipeline.prediction.results import BrainUsed, Hashes, Marking, Result, write_record
 from pipeline.prediction.run_info import CalibrationInfo, RunInfo
 
 if TYPE_CHECKING:
@@ -321,8 +320,9 @@ def test_a_screen_reader_can_read_it(tmp_path: Path, browser: Browser, scheme: L
 
 def test_scans_are_ordered_by_what_they_have_above_a_healthy_brain_of_their_size(tmp_path: Path) -> None:
     results = [case(tmp_path, "large", anomaly_ml=14.0), case(tmp_path, "small", anomaly_ml=6.0)]
-    for name, brain_ml in (("large", 1500.0), ("small", 100.0)):
-        (tmp_path / name / "case.json").write_text(json.dumps({"brain": {"origin": "given", "ml": brain_ml}}))
+    for result, brain_ml in zip(results, (1500.0, 100.0), strict=True):
+        hashes, marking = Hashes((), None, "", None, ""), Marking("", 0.01, 0.8, 0.0)
+        write_record(tmp_path / result.case, result, hashes, BrainUsed("given", brain_ml), marking)
     write_report(results, RUN, tmp_path)
     text = " ".join(Page(tmp_path / "report.html").text.split())
     assert text.index("small") < text.index("large")
