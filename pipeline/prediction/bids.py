@@ -113,9 +113,10 @@ def write_dataset(results: Sequence[Result], output: Path, label: ModelLabel) ->
         output: the root of the dataset.
         label: the model of the last command.
     """
-    failed = {result.case for result in results if result.status == "failed"}  # now, and maybe done before
-    results = [result for result in results if result.status != "done" or result.case not in failed]
-    done = [result.case for result in results if result.status == "done"]
+    results = list({result.case: result for result in sorted(results, key=lambda one: one.status == "done")}.values())
+    # A scan that has failed since it was done keeps its files, as it keeps its folder.
+    records = {result.case: read_record(output / CASES / result.case) for result in results}
+    done = [one.case for one in results if (record := records[one.case]) and record.result.input == one.input]
     names = bids_names({result.case: result.input for result in results})
     sources = Sources(output, [result.input for result in results])
     uris = {result.case: sources.uri_of(result.input, _copy_of(result.case)) for result in results}
@@ -130,7 +131,7 @@ def write_dataset(results: Sequence[Result], output: Path, label: ModelLabel) ->
     # The table is written before the files, so that what a killed command leaves is known, and removed if need be.
     before, kept = _names_in_table(output / "cases.tsv"), {names[case] for case in done}
     _remove(output, before - kept)
-    _write(output / "cases.tsv", cases_table(results, names, uris))
+    _write(output / "cases.tsv", cases_table(results, done, names, uris))
     for case in done:
         with suppress(FileNotFoundError):  # another process replaces the case's folder: the next summary comes
             _place_case(output, case, names[case], uris[case])

@@ -1,7 +1,7 @@
 """What the files of a BIDS derivative dataset say: the sidecar of each map, the tables and their columns."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -144,12 +144,14 @@ def clusters_table(file: Path) -> str:
     return tsv(rows, ("index", "name", *CLUSTER_COLUMNS))
 
 
-def cases_table(results: Sequence[Result], names: Mapping[str, BidsName], sources: Mapping[str, str]) -> str:
-    """Return the table of all cases; a case without files in the dataset has no folder."""
+def cases_table(
+    results: Sequence[Result], placed: Collection[str], names: Mapping[str, BidsName], sources: Mapping[str, str]
+) -> str:
+    """Return the table of all cases; one that is not placed in the dataset has no folder."""
     rows = []
     for result in results:
         name = names[result.case]
-        place = asdict(name) if result.status == "done" else {}
+        place = asdict(name) if result.case in placed else {}
         row = {"participant_id": name.subject, **place, "source": sources.get(result.case)}
         rows.append(asdict(result) | {"warnings": "; ".join(result.warnings)} | row)
     return tsv(rows, CASE_COLUMNS)

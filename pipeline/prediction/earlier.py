@@ -1,12 +1,14 @@
 """What earlier commands left in the folder of the outputs: a later command keeps it in its summary and report."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.prediction.results import RECORD, Record, Result, read_record, read_summary
+from pipeline.scans import HIDDEN
 
 ANOTHER_MODEL = "made by an earlier command with another model than the last one"
 OTHER_SETTINGS = "made by an earlier command with other settings than the last one, such as --fpr"
@@ -31,10 +33,10 @@ class MadeWith:
 
 
 def with_earlier(results: Sequence[Result], output: Path, cases: Path, made_with: MadeWith) -> list[Result]:
-    """Return the results of a command, after those of earlier commands that are still in the folder.
+    """Return the results of a command, after those of earlier commands that are still in the folder: one of each scan.
 
-    A case that is done stays as long as its folder is there; one that is not done, until its scan is given again. A
-    case can be both: it was done once, and later its scan had changed and failed.
+    A case that is done stays as long as its folder is there; one that is not done, as long as its scan is there and
+    until it is given again. If a scan was done once and has failed since, the failure is told.
 
     Args:
         results: the results of the command.
@@ -44,19 +46,36 @@ def with_earlier(results: Sequence[Result], output: Path, cases: Path, made_with
     """
     new = {result.case for result in results if result.status == "done"}
     records = {folder.name: read_record(folder) for folder in sorted(cases.iterdir()) if folder.name not in new}
-    done = [
-        replace(record.result, warnings=(*made_with.difference(record), *record.result.warnings))
+    done = {
+        (name, record.result.input): replace(
+            record.result, warnings=(*made_with.difference(record), *record.result.warnings)
+        )
         for name, record in records.items()
         if record is not None and record.result.case == name
-    ]
+    }
     # A command that was interrupted may not have come to a case that is there.
-    there = {(result.case, result.input) for result in done}
-    results = [result for result in results if result.status != "not done" or (result.case, result.input) not in there]
+    results = [result for result in results if result.status != "not done" or _key(result) not in done]
     given = {result.input for result in results}
-    undone = [result for result in read_summary(output) if result.status != "done" and result.input not in given]
-    later = {result.input for result in done if _is_later(cases / result.case / RECORD, output / "summary.csv")}
-    over = {"failed": later, "not done": {result.input for result in done}}
-    return [*done, *(result for result in undone if result.input not in over.get(result.status, ())), *results]
+    before = [
+        result
+        for result in read_summary(output)
+        if result.status != "done" and result.input not in given and _is_there(result.input)
+    ]
+    later = {key for key in done if _is_later(cases / key[0] / RECORD, output / "summary.csv")}
+    over = {"failed": later, "not done": done.keys()}
+    before = [result for result in before if _key(result) not in over.get(result.status, ())]
+    failed = {_key(result) for result in (*before, *results) if result.status == "failed"}
+    return [*(result for key, result in done.items() if key not in failed), *before, *results]
+
+
+def _key(result: Result) -> tuple[str, str]:
+    """Return what tells a scan from others: two of one name share the name of the case."""
+    return result.case, result.input
+
+
+def _is_there(scan: str) -> bool:
+    """Return whether a scan may still be there: that is not known of one whose path hides a patient's name."""
+    return HIDDEN in scan or os.path.lexists(scan)
 
 
 def _is_later(record: Path, summary: Path) -> bool:

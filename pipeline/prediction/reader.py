@@ -21,6 +21,16 @@ from pipeline.scans import BrainMaskError, Case
 logger = logging.getLogger(__name__)
 
 
+_OTHER = {
+    "image": "another scan",
+    "mask": "another brain mask",
+    "model": "another model",
+    "calibration": "another calibration",
+    "settings": "other settings, such as --fpr",
+}
+"""What a folder holds results of if one of the `Hashes` differs."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """A case that was read.
@@ -118,9 +128,8 @@ class CaseReader:
         if self.overwrite:
             return None
         if record.hashes != hashes:
-            raise ScanError(
-                f"{folder} holds other results (another scan, mask, model or --fpr); give --overwrite to replace them"
-            )
+            other = " and ".join(_OTHER[key] for key in _OTHER if getattr(record.hashes, key) != getattr(hashes, key))
+            raise ScanError(f"{folder} holds results of {other}; give --overwrite to replace them")
         return record.result if record.is_complete(folder) else None
 
 

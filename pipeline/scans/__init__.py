@@ -16,6 +16,7 @@ from pipeline.scans.contents import (
 from pipeline.scans.dicom_series import Series
 from pipeline.scans.dicom_slices import Slices
 from pipeline.scans.dicom_study import SourceImage, Study, study_of
+from pipeline.scans.dicom_tags import HIDDEN
 from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
 from pipeline.scans.naming import names_of
@@ -25,6 +26,7 @@ __all__ = [
     "AUTO",
     "BRAIN",
     "CACHE",
+    "HIDDEN",
     "NONE",
     "BrainExtraction",
     "BrainMaskError",

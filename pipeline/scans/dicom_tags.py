@@ -145,8 +145,12 @@ def numbers(text: str, count: int) -> np.ndarray:
     return found if len(found) == count else np.full(count, np.nan)
 
 
+HIDDEN = "***"
+"""Stands for what identifies a patient in the path of a DICOM file."""
+
+
 def without_patient(text: str, patients: Iterable[Patient]) -> str:
-    """Return a path or a file's name with *** for what identifies these patients."""
+    """Return a path or a file's name with `HIDDEN` for what identifies these patients."""
     hidden: set[str] = set()
     for patient in set(patients):
         parts = {part for name in patient.names for part in _parts(name, patient.character_set, r"[\^=\\\s]+")}
@@ -159,7 +163,7 @@ def without_patient(text: str, patients: Iterable[Patient]) -> str:
             hidden |= {r"[-._ ]?".join(order) for order in ((year, month, day), (day, month, year), (month, day, year))}
     text = unicodedata.normalize("NFC", text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     either = "|".join(sorted(hidden, key=len, reverse=True))
-    return re.sub(either, "***", text, flags=re.IGNORECASE) if hidden else text
+    return re.sub(either, HIDDEN, text, flags=re.IGNORECASE) if hidden else text
 
 
 def _parts(value: bytes, character_set: str, between: str) -> set[str]:

@@ -59,10 +59,10 @@ def table(file: Path) -> pd.DataFrame:
 
 
 def check_whole(output: Path) -> None:
-    """Check that the dataset has the maps of each case that is done, beside their sidecars, and no others."""
+    """Check that the dataset has the maps of each case with a folder, beside their sidecars, and no others."""
     cases = table(output / "cases.tsv")
     expected = set()
-    for row in cases[cases["status"] == "done"].itertuples():
+    for row in cases[cases["folder"] != "n/a"].itertuples():
         sequence = "" if row.sequence == "n/a" else row.sequence
         start = f"{row.folder}/{row.start}"
         names = {name: f"{start}_desc-{name}{sequence}_statmap" for name in MAPS} | {
@@ -208,27 +208,33 @@ def test_overwritten_cases_take_their_maps_along(run: Path, study: Path) -> None
     assert json.loads(other.read_text())["FalsePositiveRate"] == 0.003
 
 
-def test_a_case_that_fails_leaves_none_of_its_former_files_and_all_of_others(run: Path, study: Path) -> None:
+def test_a_scan_that_fails_keeps_the_files_of_its_results(run: Path, study: Path) -> None:
+    output = study.parent / "out"
+    predict(run, [study], output, device="cpu", layout="bids")
+    before = files_of(output)
+    results = predict(run, [study], output, device="cpu", layout="bids", fpr=0.05)
+    assert all("holds results of other settings" in result.reason for result in results)
+    assert files_of(output) == before
+    (study / "sub-01/anat/sub-01_FLAIR.nii.gz").write_bytes(b"no scan")
+    results = predict(run, [study], output, device="cpu", layout="bids", overwrite=True)
+    assert [result.status for result in results] == ["failed", "done", "done"]
+    check_whole(output)
+    assert files_of(output) == before
+    cases = table(output / "cases.tsv").set_index("case")
+    assert cases["status"].to_dict() == {"sub-01_FLAIR": "failed", "sub-01_T1w": "done", "sub-02_ses-1_T1w": "done"}
+    assert cases.loc["sub-01_FLAIR", "folder"] == "sub-01/anat"
+    assert pd.read_csv(output / "summary.csv")["case"].is_unique
+
+
+def test_a_case_whose_folder_is_gone_leaves_none_of_its_files_and_all_of_others(run: Path, study: Path) -> None:
     output = study.parent / "out"
     predict(run, [study], output, device="cpu", layout="bids")
     corrected = output / "sub-02/ses-1/anat/sub-02_ses-1_label-lesion_desc-rater_mask.nii.gz"
     corrected.write_bytes(b"of a person")
-    (study / "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii.gz").write_bytes(b"no scan")
-    (study / "sub-01/anat/sub-01_FLAIR.nii.gz").write_bytes(b"no scan")
-    results = predict(run, [study], output, device="cpu", layout="bids", overwrite=True)
-    assert [result.status for result in results] == ["failed", "done", "failed"]
-    left = [file for file in files_of(output) if "T1w" not in file or "sub-02" in file]
-    assert left == [corrected.relative_to(output).as_posix()]
-    cases = table(output / "cases.tsv").set_index("case")
-    assert cases["status"].to_dict() == {"sub-01_FLAIR": "failed", "sub-01_T1w": "done", "sub-02_ses-1_T1w": "failed"}
-    assert cases.loc["sub-01_FLAIR", "folder"] == "n/a"
-    corrected.unlink()
+    shutil.rmtree(output / "cases" / "sub-02_ses-1_T1w")
     predict(run, [scan(study.parent / "others", "new")], output, device="cpu", layout="bids")
-    assert not any("FLAIR" in file or "sub-02" in file for file in files_of(output))
-    save_scan(study / "sub-01/anat/sub-01_FLAIR.nii.gz", ball(seed=1))
-    predict(run, [study / "sub-01"], output, device="cpu", layout="bids", overwrite=True)
-    check_whole(output)
-    assert "sub-01/anat/sub-01_label-lesion_desc-cevaeFLAIR_mask.nii.gz" in files_of(output)
+    assert [file for file in files_of(output) if "sub-02" in file] == [corrected.relative_to(output).as_posix()]
+    assert any("FLAIR" in file for file in files_of(output))
 
 
 def test_after_kill_the_same_command_goes_on(run: Path, tmp_path: Path) -> None:
