@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from pipeline.prediction.report import write_report
 from pipeline.prediction.results import Result
@@ -37,6 +36,8 @@ def write_case(output: Path, name: str, random: np.random.Generator) -> Result:
 
 def run(cases: int = 500, repeats: int = 5) -> dict[str, Any]:
     """Return the size of the page, MB, and the median seconds that Chromium takes to open it."""
+    from playwright.sync_api import sync_playwright  # only this benchmark needs it
+
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         output = Path(name)

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _refuse(str(error))
     except LostProcessError as error:
-        print(f"error: {error}; run the same command again to finish the rest", file=sys.stderr)
+        print(f"error: {error}; {_again(options.command)}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if not is_dependency(error):
@@ -40,8 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"the package {(error.name or '').partition('.')[0]} is not installed; install it by: {install_command()}"
         )
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue (train: with --resume)", file=sys.stderr)
+        print(f"interrupted; {_again(options.command)}", file=sys.stderr)
         return 130
+
+
+def _again(command: str) -> str:
+    """Return how to go on with a command that was stopped."""
+    return f"run the same command again to continue{', with --resume' if command == 'train' else ''}"
 
 
 def _refuse(message: str) -> int:
@@ -143,6 +148,8 @@ def _predict(options: argparse.Namespace) -> int:
     failed = sum(result.status == "failed" for result in results)
     if _is_first():
         print(f"{len(results) - failed} of {len(results)} scans done; now open {Path(options.output) / 'report.html'}")
+        if options.share != (1, 1):
+            print("if all shares are done, give the command once without --share: it lists all scans in one report")
     return 1 if failed else 0
 
 
@@ -162,7 +169,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     device = _checked_device(options.device)
     metrics = evaluate(options.model, options.data, options.output, options.split, device)
     print(summary_text(metrics))
-    print(f"all results: {Path(options.output) / 'metrics.json'}")
+    output = Path(options.output)
+    print(f"all results: {output / 'metrics.json'}; now open {output / 'evaluation.html'}")
     return 1 if metrics.failed else 0
 
 

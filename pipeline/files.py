@@ -2,18 +2,25 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+ASIDE = ".partial-"
+"""What the names of files begin with that are being written."""
+
+FORGOTTEN_SECONDS = 3600
+"""Age of a file that nobody writes any more, s."""
 
 
 @contextmanager
 def written_aside(file: Path) -> Iterator[Path]:
     """Yield a path to write to, which is renamed to `file` at the end of the block, or removed if the block fails."""
     # Machines that share a disk may have processes of one number. The suffix is kept, for it may choose the format.
-    partial = file.with_name(f".partial-{uuid4().hex[:12]}-{file.name}")
+    partial = file.with_name(f"{ASIDE}{uuid4().hex[:12]}-{file.name}")
     try:
         yield partial
         partial.replace(file)
@@ -21,11 +28,25 @@ def written_aside(file: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_remains(folder: Path) -> None:
+    """Remove what killed processes have left written aside in a folder."""
+    for left in folder.glob(f"{ASIDE}*"):
+        with suppress(OSError):  # another process removes it, too
+            # Not the time of the content, which a hard link has from the file that it links.
+            if time.time() - left.lstat().st_ctime > FORGOTTEN_SECONDS:
+                left.unlink()
+
+
+def json_text(content: Any) -> str:
+    """Return content as the JSON of all our files."""
+    return json.dumps(content, indent=1)
+
+
 def write_json(file: Path, content: Any) -> None:
     """Write content as JSON, and make its folder; the file is never half-written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(file) as partial:
-        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        partial.write_text(json_text(content), encoding="utf-8")
 
 
 def sha256_of(file: str | Path) -> str:

@@ -21,9 +21,15 @@ T = TypeVar("T", Sequence[Any], np.ndarray)
 P = ParamSpec("P")
 R = TypeVar("R")
 
+LOST = "another process was stopped or has failed"
+
 PATIENCE = timedelta(days=1)
-"""How long processes wait for one another: shares of thousands of scans end hours apart. A process that dies closes its
-connection, so the others need not wait to know it."""
+"""How long processes wait for the results of one another: shares of thousands of scans end hours apart. A process that
+dies closes its connection (gloo), so the others need not wait to know it."""
+
+
+_patient: distributed.ProcessGroup | None = None
+"""The processes, as a group whose members wait long for one another."""
 
 
 @contextmanager
@@ -40,10 +46,13 @@ def joined_processes(device: str | None) -> Iterator[str | None]:
     if on_gpu:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    global _patient
+    _patient = distributed.new_group(backend="gloo", timeout=PATIENCE)
     try:
         yield device
     finally:
+        _patient = None
         # If a model outlives its process group, gloo's threads abort Python at exit.
         gc.collect()
         distributed.destroy_process_group()
@@ -62,7 +71,10 @@ def world_size() -> int:
 def barrier() -> None:
     """Wait until all processes have reached this call."""
     if world_size() > 1:
-        distributed.barrier()
+        try:
+            distributed.barrier(group=_patient)
+        except RuntimeError as error:
+            raise LostProcessError(LOST) from error
 
 
 def first_process_only(function: Callable[P, R]) -> Callable[P, R | None]:
@@ -91,7 +103,7 @@ def gather(part: Any) -> list[Any]:
     parts = [part] * world_size()
     if len(parts) > 1:
         try:
-            distributed.all_gather_object(parts, part)
+            distributed.all_gather_object(parts, part, group=_patient)
         except RuntimeError as error:
-            raise LostProcessError("another process was stopped or has failed") from error
+            raise LostProcessError(LOST) from error
     return parts

@@ -1,6 +1,5 @@
 """The brain mask of a scan: the given one, else one that is found in the image."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,8 +188,8 @@ def _as_mask(mask: np.ndarray, image: torch.Tensor) -> torch.Tensor:
 class BrainMaskd(MapTransform):
     """Dictionary version of `BrainMask`: adds `mask_key` if it is missing; makes it, and a label, zeros and ones.
 
-    Warnings are kept in the image's `meta["mask_warning"]`, and issued through `warnings` too. Its origin (GIVEN,
-    STRIPPED or HEAD) is kept in `meta["mask_origin"]`.
+    The image keeps warnings in `meta["mask_warning"]`; they are not issued, because the brain of a head may be found
+    afterwards. Its origin (GIVEN, STRIPPED or HEAD) is in `meta["mask_origin"]`.
 
     Raises:
         ValueError: if a given mask is empty, has values that are not finite, or lies on another grid than the image.
@@ -227,7 +226,6 @@ class BrainMaskd(MapTransform):
             warning = "; ".join(text for text in texts if text is not None)
             if warning:
                 image.meta["mask_warning"] = warning
-                warnings.warn(warning, stacklevel=2)
         return d
 
     def _checked(self, mask: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, str | None]:

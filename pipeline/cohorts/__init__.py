@@ -10,7 +10,7 @@ from pipeline.cohorts.datalist import (
 )
 from pipeline.cohorts.indexing import index_cohort
 from pipeline.cohorts.modality import UNKNOWN as UNKNOWN_MODALITY
-from pipeline.cohorts.modality import has_contrast_agent, is_t1, modality_of
+from pipeline.cohorts.modality import has_contrast_agent, is_another, is_t1, modality_of
 from pipeline.cohorts.phantom import make_phantom_cohort
 from pipeline.cohorts.template_head import make_template_head
 
@@ -23,6 +23,7 @@ __all__ = [
     "files_of",
     "has_contrast_agent",
     "index_cohort",
+    "is_another",
     "is_t1",
     "make_phantom_cohort",
     "make_template_head",

@@ -87,7 +87,8 @@ def entries_of(splits: Mapping[str, list[Entry]], split: str, datalist: str | Pa
         UsageError: if the datalist has no such split.
     """
     if split not in splits:
-        raise UsageError(f"{datalist}: it has no split `{split}`; its splits are {', '.join(splits) or 'none'}")
+        hint = f"give one by --split: {', '.join(splits)}" if splits else "it has none at all"
+        raise UsageError(f"{datalist}: it has no split `{split}`; {hint}")
     return splits[split]
 
 

@@ -42,6 +42,13 @@ def is_t1(modality: str) -> bool:
     return re.match(r"\s*(t1|mp2?rage|spgr|bravo)", modality, re.IGNORECASE) is not None
 
 
+def is_another(told: str, modality: str) -> bool:
+    """Return whether a modality by the names of files is another than one that may be in anybody's own words."""
+    parts = [part.strip().casefold() for part in modality.split("+")]
+    known = told != UNKNOWN and set(parts) <= {name.casefold() for name in PARTS}
+    return known and told.casefold().split(" + ") != parts
+
+
 def has_contrast_agent(modality: str) -> bool:
     """Return whether a modality tells of a contrast agent."""
     return CONTRAST.search(modality) is not None

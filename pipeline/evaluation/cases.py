@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from pipeline.cohorts import Entry
+from pipeline.errors import UsageError
+from pipeline.files import to_printable
 from pipeline.nifti import copy_of
-from pipeline.prediction import Home, ModelLabel, copy_viewer, folder_aside, write_preview, write_viewer
+from pipeline.prediction import VIEWER_FILES, Home, ModelLabel, copy_viewer, folder_aside, write_preview, write_viewer
 from pipeline.scans import names_of
 from pipeline.scoring import Prediction
 
-FOLDER = "cases"
+FOLDER = "pages"
 """The folder of an evaluation that has a folder for each case."""
 
 HOME = Home("../../evaluation.html", "Evaluation")
@@ -80,6 +82,18 @@ class CasePages:
             write_preview(folder, name, copy_of(prediction.source), prediction.scores, surprise, self.label.lines)
             (folder / f"{name}_thumbnail.jpg").unlink()
             write_viewer(folder, name, prediction, self.label, self.threshold, lesion, HOME)
+
+
+def check_pages(folder: Path) -> None:
+    """Check that a folder, which the pages will replace, has nothing but pages of an earlier evaluation.
+
+    Raises:
+        UsageError: if it has.
+    """
+    for one in folder.iterdir() if folder.is_dir() else ():
+        ours = (one / f"{one.name}_viewer.html").is_file() and not (one / "case.json").exists()
+        if one.name != VIEWER_FILES and not ours:
+            raise UsageError(f"{folder} has other files ({to_printable(one.name)}); give another --output")
 
 
 def page_of(name: str) -> str:

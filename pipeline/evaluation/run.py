@@ -21,7 +21,7 @@ from tqdm import tqdm
 from pipeline.cohorts import Entry, entries_of, read_datalist
 from pipeline.errors import UsageError, reason_of
 from pipeline.evaluation.baselines import BASELINES, Baselines
-from pipeline.evaluation.cases import FOLDER, CasePages, case_names, case_rows
+from pipeline.evaluation.cases import FOLDER, CasePages, case_names, case_rows, check_pages
 from pipeline.evaluation.froc import FROC_SCORES, HEALTHY_SHARES, lesion_metrics
 from pipeline.evaluation.gallery import make_gallery
 from pipeline.evaluation.lesion_results import LesionMetrics
@@ -34,7 +34,7 @@ from pipeline.evaluation.totals import CaseCounts, Totals
 from pipeline.model import Model, open_model
 from pipeline.nifti import stem_of, voxel_ml
 from pipeline.prediction import ModelLabel, folder_aside
-from pipeline.scan_warnings import log_warnings, short_names
+from pipeline.scan_warnings import log_warnings
 from pipeline.scans import (
     Case,
     fingerprint_of_cohort,
@@ -93,6 +93,8 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: the output folder cannot be made ({error.strerror})") from error
+    if case_pages:
+        check_pages(folder / FOLDER)
     with open_model(model) as run:
         predictor = open_predictor(run, device)
     trained = predictor.model
@@ -122,8 +124,7 @@ def evaluate(
                 rows.append({"number": number, **totals.add(number, case)})
                 slices.append(case.slices)
                 warnings[number] = case.warnings
-        files = short_names([entry.images[0] for entry in entries])
-        log_warnings(logger, {files[number]: texts for number, texts in warnings.items()})
+        log_warnings(logger, {names[number]: texts for number, texts in warnings.items()})
         if not rows:
             raise UsageError(f"{data}: none of the {len(entries)} scans of `{split}` could be scored")
         table = pd.DataFrame(rows)

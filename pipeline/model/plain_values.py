@@ -10,7 +10,8 @@ from pipeline.model.configuration import BUNDLE, settings_of, with_settings
 from pipeline.model.settings import FORMER_SETTINGS
 
 MACHINE_KEYS = {
-    "bundle_root", "dataset_dir", "bank_dir", "mask_dir", "output_dir", "layout", "overwrite", "device", "imports",
+    "bundle_root", "dataset_dir", "bank_dir", "mask_dir", "output_dir", "layout", "dicom", "overwrite", "device",
+    "imports",
 }  # fmt: skip
 """Keys that belong to the machine, not to the model."""
 

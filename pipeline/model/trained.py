@@ -29,13 +29,13 @@ class Model:
     name: str = ""
     """Name of the run's directory."""
     trained_on: frozenset[str] = frozenset()
-    """What the scans hold that it was trained on, see `content_of`; empty where the run does not tell."""
+    """What the scans hold that it was trained on, see `content_of`; empty if the run does not tell."""
     modality: str = "MR"
     """What the scans are that it was trained on, such as T1 or FLAIR."""
     training_scans: int | None = None
-    """Number of the scans that it was trained on; None where the run does not tell."""
+    """Number of the scans that it was trained on; None if the run does not tell."""
     cohort: str = ""
-    """Name of the cohort that it was trained on; empty where the run does not tell."""
+    """Name of the cohort that it was trained on; empty if the run does not tell."""
     learned_heads: bool = False
     """Whether most of the scans that it was trained on were whole heads, without a brain mask."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.errors import UsageError
-from pipeline.files import write_json, written_aside
+from pipeline.files import json_text, remove_remains, write_json, written_aside
 from pipeline.prediction.bids_names import BidsName, bids_names
 from pipeline.prediction.bids_sources import DESCRIPTION_FILE, TOOL, Sources, description_of, is_made_here, uri
 from pipeline.prediction.bids_tables import (
@@ -27,7 +27,6 @@ from pipeline.prediction.bids_tables import (
     descriptions_table,
     sidecar,
 )
-from pipeline.prediction.case_folder import is_running
 from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.results import Result, read_record
 from pipeline.prediction.viewer import VIEWER_FILES
@@ -86,22 +85,23 @@ def check_output(output: Path, layout: str) -> None:
     """
     if not (output / DESCRIPTION_FILE).exists():
         return
-    made_here = is_made_here(description_of(output))
-    if layout == BIDS and not made_here:
+    if not is_made_here(description_of(output)):
         other = output / "derivatives" / TOOL
         raise UsageError(f"{output} is a BIDS dataset, not made by predict; give another --output, such as {other}")
-    if layout == CASE and made_here:
+    if layout == CASE:
         raise UsageError(f"{output} holds results of --layout bids; give --layout bids too, or another --output")
 
 
 def adopt_cases(output: Path) -> None:
     """Move what a command without this layout left in the folder to where this layout has it, and remove remains."""
     (output / CASES).mkdir(exist_ok=True)
-    _unlink([left for left in output.glob("sub-*/**/.partial-*") if not is_running(left.name.split("-")[1])])
+    for place in output.glob("sub-*/**/"):
+        remove_remains(place)
     for folder in list(output.iterdir()):
         record, new = read_record(folder), output / CASES / folder.name
         if record is not None and record.result.case == folder.name and not new.exists():
-            folder.rename(new)
+            with suppress(FileNotFoundError):  # another process of the same command was first
+                folder.rename(new)
     shutil.rmtree(output / VIEWER_FILES, ignore_errors=True)
 
 
@@ -152,15 +152,19 @@ def _place_case(output: Path, case: str, name: BidsName, source: str) -> None:
         if not map_file.exists():  # the model has no such map
             _unlink([image, *beside])
             continue
-        if _is_same(map_file, image) and all(file.exists() for file in beside):
+        content = sidecar(derivative, name, record, source, _copy_of(case))
+        if not _is_same(map_file, image):
+            image.unlink(missing_ok=True)  # an older map must not lie beside a new sidecar
+        elif all(file.exists() for file in beside) and beside[0].read_text(encoding="utf-8") == json_text(content):
             continue
-        image.unlink(missing_ok=True)  # an older map must not lie beside a new sidecar
-        write_json(beside[0], sidecar(derivative, name, record, source, _copy_of(case)))
+        write_json(beside[0], content)
         if derivative.suffix == "dseg":
             _write(beside[1], clusters_table(folder / f"{case}_clusters.csv"))
         with written_aside(image) as partial:
             try:
                 os.link(map_file, partial)
+            except FileNotFoundError:  # the folder is being replaced
+                raise
             except OSError:  # not every file system has hard links
                 _warn_of_copies(output)
                 shutil.copy2(map_file, partial)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.nifti import stem_of
-from pipeline.prediction.bids_sources import dataset_of
+from pipeline.scans import dataset_of
 
 LABEL, INDEX = "[0-9a-zA-Z+]+", "[0-9]+"
 
@@ -84,7 +84,7 @@ def bids_names(inputs: Mapping[str, str]) -> dict[str, BidsName]:
     parts = {case: _parts_of(stem_of(Path(scan).name)) for case, scan in inputs.items()}
     homes: dict[str, set[Path]] = defaultdict(set)
     for case, scan in inputs.items():
-        if (found := parts[case]) and (home := dataset_of(scan)):
+        if (found := parts[case]) and (home := dataset_of(Path(scan))):
             homes[found[0]["sub"].casefold()].add(home)
     several = len({found[1] for found in parts.values() if found}) > 1
     names: dict[str, BidsName] = {}
@@ -92,7 +92,7 @@ def bids_names(inputs: Mapping[str, str]) -> dict[str, BidsName]:
         names[case] = BidsName(f"sub-{_letters(case)}/anat", f"sub-{_letters(case)}")
         if found := parts[case]:
             entities, suffix = found
-            home = dataset_of(scan)
+            home = dataset_of(Path(scan))
             if home is not None and len(homes[entities["sub"].casefold()]) > 1:
                 entities = entities | {"sub": _letters(home.name) + entities["sub"]}
             names[case] = _name_of(entities, suffix, several)

@@ -4,17 +4,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.files import to_printable, write_json
 from pipeline.prediction.model_label import ModelLabel
+from pipeline.scans import DESCRIPTION_FILE, dataset_of
 from pipeline.version import __version__
-
-DESCRIPTION_FILE = "dataset_description.json"
-"""The file at the root of each BIDS dataset."""
 
 TOOL = "brain-mri-cevae"
 """Name of this program in `GeneratedBy`, by which it knows the datasets that it made."""
@@ -23,14 +20,6 @@ METHOD = "Unsupervised anomaly maps with the context-encoding variational autoen
 
 FIRST = {"Name": "Anomaly maps of brain MRI", "BIDSVersion": "1.10.0", "DatasetType": "derivative"}
 """What a description says at first; a person may change the name."""
-
-
-@cache
-def dataset_of(scan: str) -> Path | None:
-    """Return the root of the BIDS dataset that a scan lies in, None if it lies in none."""
-    file = Path(scan)
-    above = [folder for folder in file.parents if file.relative_to(folder).parts[0].startswith("sub-")]
-    return next((folder for folder in above if (folder / DESCRIPTION_FILE).is_file()), None)
 
 
 def description_of(dataset: Path) -> dict[str, Any]:
@@ -63,7 +52,7 @@ class Sources:
         known = description_of(output).get("DatasetLinks")
         self.links: dict[str, str] = dict(known) if isinstance(known, dict) else {}  # sidecars refer to them
         self.names: dict[Path, str] = {}
-        for dataset in sorted({dataset for scan in scans if (dataset := dataset_of(scan))}):
+        for dataset in sorted({dataset for scan in scans if (dataset := dataset_of(Path(scan)))}):
             path = _path_from(output.resolve(), dataset.resolve())
             if path is None:
                 continue
@@ -74,7 +63,7 @@ class Sources:
 
     def uri_of(self, scan: str, copy: str) -> str:
         """Return the BIDS URI of a scan in its dataset, or that of its copy."""
-        dataset = dataset_of(scan)
+        dataset = dataset_of(Path(scan))
         if dataset is None or dataset not in self.names:
             return copy
         return uri(self.names[dataset], Path(scan).relative_to(dataset).as_posix())

@@ -72,7 +72,8 @@ def folder_aside(folder: Path) -> Iterator[Path]:
     remains of processes that no longer run are removed.
     """
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
-        if not is_running(left.name.split(".")[-2]):
+        process = left.name.split(".")[-2]
+        if process == str(os.getpid()) or not is_running(process):  # in containers, each process has the same number
             shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     old = folder.with_name(f".{folder.name}.old.{os.getpid()}.partial")

@@ -2,7 +2,8 @@
 
 Both are made from the files in a case's folder, so a case that is done already gets them without being scored again.
 They repeat of the scan what `Study` names, and nothing else of it. Their UIDs follow from those of the scan and from
-the model and its settings: the same command gives the same UIDs, so that an archive replaces what it has.
+the model, its settings and the version: the same command gives the same UIDs, so that an archive can tell that it has
+them.
 """
 
 import logging
@@ -90,7 +91,6 @@ class DicomExport:
             reason = (
                 reason_of(error) if isinstance(error, ScanError) else f"they cannot be made ({type(error).__name__})"
             )
-            logger.debug("no DICOM files of %s:", case, exc_info=error)
             return (f"there are no CASE_seg.dcm and CASE_preview.dcm: {reason}",)
         for name, dataset in made.items():
             with written_aside(folder / f"{case}_{name}.dcm") as partial:
@@ -203,7 +203,7 @@ class DicomExport:
 
     def _series(self, kind: str, description: str, study: Study, hashes: Hashes) -> dict[str, Any]:
         """Return what both objects say of their series and of what made them."""
-        made_with = (hashes.mask or "", hashes.model, hashes.calibration or "", hashes.settings)
+        made_with = (__version__, hashes.mask or "", hashes.model, hashes.calibration or "", hashes.settings)
         identity = (kind, study.uid, *(f"{image.instance_uid} {image.frame}" for image in study.images), *made_with)
         number = study.series_number
         beside = number if number is not None and 0 < number < 1_000_000 else UNNUMBERED

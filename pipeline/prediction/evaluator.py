@@ -22,6 +22,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.errors import LostProcessError, UsageError
+from pipeline.files import remove_remains
 from pipeline.prediction.bids import BIDS, CASE, CASES, adopt_cases, check_output, folder_of_cases, write_dataset
 from pipeline.prediction.case_folder import folder_aside, write_case
 from pipeline.prediction.dicom_export import DicomExport, dicom_notes
@@ -108,6 +109,9 @@ class ScanEvaluator:
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             if rank() == 0:
+                remove_remains(self.output)
+                if self.key is not None:
+                    write_key(self.key, self.cases, self.output)
                 if self.layout == BIDS:
                     adopt_cases(self.output)
                 copy_viewer(self.folders)
@@ -115,8 +119,6 @@ class ScanEvaluator:
             self.earlier = earlier_runs(self.output / "run.json")
         except OSError as error:
             raise UsageError(f"{self.output}: the output folder cannot be made ({error.strerror})") from error
-        if self.key is not None and rank() == 0:
-            write_key(self.key, self.cases, self.output)
         if self.dicom is not None and any(case.series is not None for case in self.cases):
             logger.info("CASE_seg.dcm and CASE_preview.dcm hold the patient's id of their scan: they are not anonymous")
         if self.predictor.calibration is None:
@@ -217,7 +219,7 @@ class ScanEvaluator:
     def _summarise(self, results: Sequence[Result], interrupted: bool, running: bool = False) -> None:
         """Write summary.csv, report.html and run.json, and in the BIDS layout the files of the dataset."""
         results = with_earlier(results, self.output, self.folders, self.made_with)
-        info = RunInfo.of(self.predictor, self.started, results, interrupted, self.earlier)
+        info = RunInfo.of(self.predictor, self.label, self.started, results, interrupted, self.earlier)
         skipped, share = getattr(self.cases, "skipped", ()), getattr(self.cases, "share", "")
         info = replace(info, skipped=skipped, share=share, running=running)
         write_summary(results, self.output)

@@ -7,7 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import UsageError, reason_of
+from pipeline.errors import UsageError
+from pipeline.files import written_aside
+from pipeline.prediction.results import without_formula
 from pipeline.scans import Case, Series
 
 logger = logging.getLogger(__name__)
@@ -39,10 +41,10 @@ def write_key(file: Path, cases: Sequence[Case], output: Path) -> None:
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, COLUMNS)
         table.writeheader()
-        table.writerows(rows.values())
+        table.writerows({column: without_formula(text) for column, text in row.items()} for row in rows.values())
         _replace(file, text.getvalue().encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise UsageError(f"--key {file}: the key cannot be written ({reason_of(error)})") from error
+        raise UsageError(f"--key {file}: the key cannot be read or written ({error.strerror})") from error
     which = f"the DICOM series of {len(series)} case{'s' * (len(series) != 1)}"
     logger.info("--key %s names %s; only you can read it", file, which)
     if file.resolve().is_relative_to(output.resolve()):
@@ -55,6 +57,7 @@ def _rows_of(file: Path) -> list[dict[str, str]]:
         return []
     try:
         with open(file, encoding="utf-8", newline="") as stream:
+            csv.field_size_limit(2**31 - 1)  # a series may have thousands of files
             table = csv.DictReader(stream, strict=True)
             rows = list(table)
             if table.fieldnames != COLUMNS or any(None in row or None in row.values() for row in rows):
@@ -72,11 +75,9 @@ def _cells(series: Series) -> list[str]:
 def _replace(file: Path, content: bytes) -> None:
     """Write a file that nobody else can read at any moment, and replace an older one by it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".partial-{os.getpid()}-{file.name}")
-    partial.unlink(missing_ok=True)
-    try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(content)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with (
+        written_aside(file) as partial,
+        open(partial, "wb", opener=lambda name, _: os.open(name, flags, 0o600)) as stream,
+    ):
+        stream.write(content)

@@ -15,6 +15,7 @@ from pipeline.pages import render
 from pipeline.prediction.earlier import OTHERWISE
 from pipeline.prediction.results import Result, read_record
 from pipeline.prediction.run_info import RunInfo
+from pipeline.prediction.viewer import LINKED as LINKED_BY_PAGE
 from pipeline.scan_warnings import kinds_of
 
 WIDTH, HEIGHT = 190, 56
@@ -26,10 +27,7 @@ UNFOLDED = 8
 POINTS = 100
 """Points of a slice curve, at most."""
 
-LINKED = {
-    "_viewer.html": "viewer", "_preview.png": "preview", ".itksnap": "ITK-SNAP", "_clusters.csv": "clusters",
-    "_slices.csv": "slices",
-}  # fmt: skip
+LINKED = {"_viewer.html": "viewer"} | LINKED_BY_PAGE
 """Endings of the files of a case that the report links, with the words of the links."""
 
 DIRECTIONS = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
@@ -164,7 +162,8 @@ def _above(result: Result, run: RunInfo, folder: Path) -> float | None:
     record = read_record(folder)
     # A former version wrote the record without the brain, or it is lost.
     brain_ml = record.brain.ml if record is not None and record.brain is not None else run.calibration.brain_ml
-    return result.anomaly_ml - run.fpr * brain_ml
+    fpr = record.marking.fpr if record is not None and record.marking is not None else run.fpr
+    return result.anomaly_ml - fpr * brain_ml
 
 
 def _ml(volume: float | None) -> str:

@@ -83,6 +83,7 @@ class RunInfo:
     def of(
         cls,
         predictor: Predictor,
+        label: ModelLabel,
         started: datetime,
         results: Sequence[Result],
         interrupted: bool,
@@ -113,7 +114,7 @@ class RunInfo:
             cases=len(results),
             failed=sum(result.status == "failed" for result in results),
             interrupted=interrupted,
-            label=ModelLabel.of(predictor),
+            label=label,
             earlier=earlier,
         )
 

@@ -94,7 +94,8 @@ def write_viewer(
     scan = np.nan_to_num(
         np.asarray(prediction.source.dataobj, np.float32).reshape(scores.mask.shape), posinf=0, neginf=0
     )
-    grid = _Grid.around(scan, scores.mask, prediction.source.affine)
+    seen = scores.mask if lesion is None else scores.mask | lesion
+    grid = _Grid.around(scan, scores.mask, seen, prediction.source.affine)
     low, high = float(scan.min()), min(float(scan.max()), BRIGHTEST * float(np.percentile(scan, 99.9)))
     whole = np.array_equal(scan, np.rint(scan)) and high - low <= LEVELS
     dark, bright = (float(value) for value in np.percentile(scan[scores.mask], (1, 99.5)))
@@ -164,9 +165,9 @@ class _Grid:
         self.shape = [int(n) for n in np.asarray(cropped)[np.argsort(self.order[:, 0])]]
 
     @classmethod
-    def around(cls, scan: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> "_Grid":
+    def around(cls, scan: np.ndarray, mask: np.ndarray, seen: np.ndarray, affine: np.ndarray) -> "_Grid":
         """Return the grid of all of a scan (X, Y, Z) that is not air, and of its brain."""
-        seen = mask | (scan > 0.05 * np.percentile(scan[mask], 99.5))
+        seen = seen | (scan > 0.05 * np.percentile(scan[mask], 99.5))
         box = []
         for axis in range(3):
             places = np.flatnonzero(seen.any(tuple(other for other in range(3) if other != axis)))

@@ -21,11 +21,13 @@ from pipeline.scans.formats import as_nifti
 from pipeline.scans.labels import Label, read_label
 from pipeline.scans.naming import names_of
 from pipeline.scans.reading import BRAIN, ReadCase, preprocess
+from pipeline.scans.searching import DESCRIPTION_FILE, dataset_of
 
 __all__ = [
     "AUTO",
     "BRAIN",
     "CACHE",
+    "DESCRIPTION_FILE",
     "HIDDEN",
     "NONE",
     "BrainExtraction",
@@ -42,6 +44,7 @@ __all__ = [
     "check_scan",
     "content_of",
     "contents_of_images",
+    "dataset_of",
     "edge_contrast",
     "find_cases",
     "fingerprint_of_cohort",

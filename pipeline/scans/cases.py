@@ -87,7 +87,8 @@ def find_cases(
         share: which share of the cases is returned, and of how many: (1, 4) to (4, 4). A case has the same name in all.
 
     Raises:
-        UsageError: if no input exists, if no scan is found, or if the masks do not fit the scans at all.
+        UsageError: if no input exists, if no scan is found, if the masks do not fit the scans at all, or if there is
+            no such share.
     """
     inputs, masks = list(map(str, inputs)), list(map(str, masks))  # the MONAI bundle gives a number for 2024
     paths = [_absolute(Path(path)) for path in inputs]
@@ -120,6 +121,8 @@ def find_cases(
     )
     cases = [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
     number, shares = share
+    if not 1 <= number <= shares:
+        raise UsageError(f"there is no share {number} of {shares}; give 1 of {shares} to {shares} of {shares}")
     cases = (cases if mask_folder is None else _with_masks_of(mask_folder, cases))[number - 1 :: shares]
     return Cases(tuple(cases), skipped, f"{number}/{shares}" if shares > 1 else "")
 

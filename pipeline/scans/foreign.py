@@ -1,11 +1,11 @@
-"""Scans of another kind than the model's: computed tomography, and contrast agent that healthy scans do not have."""
+"""Scans of another kind than the model's: CT, another sequence by its name, and contrast agent."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.cohorts import Entry, has_contrast_agent, modality_of
+from pipeline.cohorts import Entry, has_contrast_agent, is_another, modality_of
 from pipeline.errors import ScanError
 from pipeline.nifti import stem_of
 
@@ -20,6 +20,9 @@ CONTRAST_WARNING = (
 )
 
 
+ANOTHER_SEQUENCE = "by its name it is {}, but the model knows {}: its maps are meaningless; give scans of that sequence"
+
+
 def refuse_ct(voxels: np.ndarray) -> None:
     """Refuse a CT scan, which is told by its grey levels.
 
@@ -30,6 +33,19 @@ def refuse_ct(voxels: np.ndarray) -> None:
         return
     if all(((low <= voxels) & (voxels <= high)).mean() > CT_SHARE for low, high in (CT_AIR, CT_SOFT_TISSUE)):
         raise ScanError("its grey levels are those of CT (Hounsfield units); give MRI scans (MR)")
+
+
+def sequence_warnings(entry: Entry, modality: str) -> list[str]:
+    """Return a warning if the names of a scan's files tell another sequence than that of the model.
+
+    Args:
+        entry: the scan.
+        modality: the modality of the model's scans.
+    """
+    told = modality_of([entry])
+    # `contrast_warnings` tells of a contrast agent.
+    other = is_another(told, modality) and not has_contrast_agent(told)
+    return [ANOTHER_SEQUENCE.format(told, modality)] if other else []
 
 
 def contrast_warnings(entry: Entry, modality: str) -> list[str]:

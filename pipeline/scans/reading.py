@@ -17,7 +17,7 @@ from pipeline.scans.brain_checks import MaskFacts
 from pipeline.scans.brain_extraction import BrainExtraction
 from pipeline.scans.cases import Case
 from pipeline.scans.checks import check_scan, header_warnings, read_header
-from pipeline.scans.foreign import CONTRAST_WARNING, contrast_warnings, refuse_ct
+from pipeline.scans.foreign import CONTRAST_WARNING, contrast_warnings, refuse_ct, sequence_warnings
 from pipeline.scans.formats import as_nifti
 from transforms import HEAD
 
@@ -112,7 +112,8 @@ class ReadCase(Transform):
         entry = replace(case.entry, label=None)
         if case.series is None:
             item = self._read(entry)
-            return item | {"scan_warnings": item["scan_warnings"] + contrast_warnings(entry, self.modality)}
+            foreign = sequence_warnings(entry, self.modality) + contrast_warnings(entry, self.modality)
+            return item | {"scan_warnings": foreign + item["scan_warnings"]}
         with tempfile.TemporaryDirectory() as folder:  # MONAI's loader reads files
             file = str(Path(folder) / "series.nii")
             warnings: list[str] = []

@@ -16,7 +16,10 @@ logger = logging.getLogger(__name__)
 BIDS_SCAN = re.compile(r"sub-.*/anat/[^/]*_(T1w|T2w|PDw|T2starw|FLAIR|UNIT1|inplaneT1|inplaneT2)\.[^/]*")
 """Path of an anatomical image in a BIDS dataset."""
 
-BIDS_RESULTS = {"dataset_description.json", "run.json"}
+DESCRIPTION_FILE = "dataset_description.json"
+"""The file at the root of each BIDS dataset."""
+
+BIDS_RESULTS = {DESCRIPTION_FILE, "run.json"}
 """Files of a folder that holds results of prediction as a BIDS dataset."""
 
 PASSED_OVER = "passed over, because the name is that of a mask or label; give the file itself as input if it is a scan"
@@ -45,7 +48,7 @@ def search(folder: Path, left_out: Set[Path]) -> Found:
         folder: where to search.
         left_out: folders that are not searched.
     """
-    dataset = _dataset_of(folder)
+    dataset = dataset_of(folder)
     files = list(_files_below(folder, left_out))
     if dataset is not None:
         logger.info("%s: a BIDS dataset; its anatomical images are used", folder)
@@ -68,10 +71,10 @@ def ends_as_scan(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def _dataset_of(folder: Path) -> Path | None:
-    """Return the BIDS dataset of a folder that is a dataset, a subject or a session; None for any other folder."""
-    above = [parent for parent in folder.parents if folder.relative_to(parent).parts[0].startswith("sub-")]
-    return next((place for place in (folder, *above) if (place / "dataset_description.json").is_file()), None)
+def dataset_of(path: Path) -> Path | None:
+    """Return the root of the BIDS dataset that a file or a folder lies in, or is; None if it lies in none."""
+    above = [parent for parent in path.parents if path.relative_to(parent).parts[0].startswith("sub-")]
+    return next((place for place in (path, *above) if (place / DESCRIPTION_FILE).is_file()), None)
 
 
 def _files_below(folder: Path, left_out: Set[Path]) -> Iterator[Path]:

@@ -185,6 +185,8 @@ class TrainedOn:
         self.modality = modality
         self.scans = scans
         self.cohort = Path(str(datalist)).absolute().parent.name if datalist else ""
+        if self.cohort:
+            logger.info("the model and its pages name the cohort by the folder of its list: %s", self.cohort)
 
     def attach(self, trainer: Engine) -> None:
         """Register with a trainer."""

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.cohorts import read_datalist
 from pipeline.cohorts.datalist import Entry
-from pipeline.evaluation.cases import CasePages, case_names, case_rows, page_of
+from pipeline.errors import UsageError
+from pipeline.evaluation.cases import CasePages, case_names, case_rows, check_pages, page_of
 from pipeline.prediction import ModelLabel
 from pipeline.scans import Case, read_label
 from pipeline.scoring import open_predictor
@@ -45,7 +46,7 @@ def test_the_lowest_ap_comes_first_and_last_come_scans_without_lesion_by_what_is
 
 
 def test_an_address_is_quoted() -> None:
-    assert page_of("50 % #1") == "cases/50%20%25%20%231/50%20%25%20%231_viewer.html"
+    assert page_of("50 % #1") == "pages/50%20%25%20%231/50%20%25%20%231_viewer.html"
 
 
 def test_the_page_of_a_case_outlines_the_lesions_and_begins_there(run: Path, cohort: Path, tmp_path: Path) -> None:
@@ -68,6 +69,27 @@ def test_the_page_of_a_case_outlines_the_lesions_and_begins_there(run: Path, coh
     assert "annotated lesion" in page
     assert (tmp_path / "one" / "one_preview.png").is_file()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_lesion_in_air_is_on_the_page(run: Path, cohort: Path, tmp_path: Path) -> None:
+    predictor, entry = open_predictor(run, "cpu"), read_datalist(cohort)["test"][0]
+    prediction = predictor(predictor.read(Case("", entry)))
+    lesion = np.zeros(prediction.scores.mask.shape, bool)
+    lesion[0, 0, 0] = True
+    assert not prediction.scores.mask[:4, :4, :4].any()
+    CasePages(tmp_path, ModelLabel.of(predictor), predictor.threshold).write("one", prediction, lesion)
+    assert "annotated lesion" in (tmp_path / "one" / "one_viewer.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_with_other_files_is_not_replaced_by_pages(run: Path, cohort: Path, tmp_path: Path) -> None:
+    predictor, entry = open_predictor(run, "cpu"), read_datalist(cohort)["test"][0]
+    check_pages(tmp_path / "missing")
+    prediction = predictor(predictor.read(Case("", entry)))
+    CasePages(tmp_path, ModelLabel.of(predictor), None).write("one", prediction, read_label(entry).voxels)
+    check_pages(tmp_path)
+    (tmp_path / "of a person.txt").touch()
+    with pytest.raises(UsageError, match=r"other files \(of a person.txt\)"):
+        check_pages(tmp_path)
 
 
 def test_a_page_that_cannot_be_written_leaves_nothing(run: Path, cohort: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_bad_scan_is_named_and_the_others_go_on(run: Path, cohort: Path, tmp_p
 
 
 def test_a_split_that_is_not_there_is_wrong_usage(run: Path, cohort: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="its splits are training, validation, test"):
+    with pytest.raises(UsageError, match="give one by --split: training, validation, test"):
         evaluate(run, cohort, tmp_path, split="tset")
     with pytest.raises(UsageError, match="has a `label`"):
         evaluate(run, cohort, tmp_path, split="training")

@@ -327,3 +327,10 @@ def test_a_path_that_cannot_be_shown_is_described_on_one_line(tmp_path: Path) ->
     assert case.described.endswith("M?ller?<b>.nii")
     assert case.name == "M_ller__b_"
     assert case.image.exists()
+
+
+@pytest.mark.parametrize("share", [(0, 2), (3, 2)])
+def test_a_share_that_is_none_is_refused(tmp_path: Path, share: tuple[int, int]) -> None:
+    save_scan(tmp_path / "a.nii.gz", ball())
+    with pytest.raises(UsageError, match="there is no share"):
+        find_cases([tmp_path], share=share)
