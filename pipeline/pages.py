@@ -2,22 +2,15 @@
 
 import base64
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 RESEARCH_ONLY = "Research use only, not for diagnosis."
 
 TABLE_SCRIPT = (Path(__file__).parent / "table.js").read_text(encoding="utf-8")
 """The script that sorts and filters a table of scans: in the page, so that the page alone can be sent to somebody."""
-
-
-def _code(text: str) -> Markup:
-    """Return the HTML of a text; what stands between backticks, as on a terminal, is code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 ENVIRONMENT = Environment(
@@ -27,7 +20,6 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters["code"] = _code
 ENVIRONMENT.globals |= {
     "RESEARCH_ONLY": RESEARCH_ONLY,
     "TABLE_SCRIPT": TABLE_SCRIPT,

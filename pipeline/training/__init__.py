@@ -4,7 +4,8 @@ from pipeline.training.handlers import BestModel, Checkpoints, EarlyStop, Metric
 from pipeline.training.learning_rate import LearningRate
 from pipeline.training.pictures import Pictures
 from pipeline.training.run import train
-from pipeline.training.slice_bank import BatchLoader, SliceBank, Slices
+from pipeline.training.slice_bank import SliceBank
+from pipeline.training.slices import BatchLoader, Slices
 from pipeline.training.trainer import CEVAEEvaluator, CEVAETrainer
 
 __all__ = [

@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from monai.transforms import OneOf
 
 from networks import CEVAE
-from pipeline.training.slice_bank import Slices
+from pipeline.training.slices import Slices
 from transforms import RandNoised
 
 SHOWN = 4

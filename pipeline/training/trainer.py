@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from networks import CEVAEObjective, Terms
 from pipeline.errors import UsageError
-from pipeline.training.slice_bank import Batch, BatchLoader
+from pipeline.training.slices import Batch, BatchLoader
 from transforms import RandNoised
 
 logger = logging.getLogger(__name__)

@@ -37,8 +37,3 @@ def test_a_page_may_not_fetch_anything_and_runs_no_script_unless_it_says_so() ->
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == "'none'"
     assert "connect-src" not in rules
-
-
-def test_what_stands_between_backticks_is_code_and_still_escaped() -> None:
-    html = ENVIRONMENT.from_string("{{ text|code }}").render(text="`rec` of <b> & `<i>` or `")
-    assert html == "<code>rec</code> of &lt;b&gt; &amp; <code>&lt;i&gt;</code> or `"

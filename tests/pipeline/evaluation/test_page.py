@@ -89,7 +89,7 @@ def test_another_evaluation_in_the_same_folder_leaves_no_page_of_the_first(
     for entry in (first, second):
         evaluate(run, write_datalist(tmp_path / "datalist.json", {"test": [entry]}), tmp_path / "out", device="cpu")
     names = pd.read_csv(tmp_path / "out" / "cases.csv")["case"].tolist()
-    assert sorted(file.name for file in (tmp_path / "out" / "cases").iterdir()) == sorted([*names, "viewer_files"])
+    assert sorted(file.name for file in (tmp_path / "out" / "pages").iterdir()) == sorted([*names, "viewer_files"])
     assert "Only case" in words_of(tmp_path / "out")
 
 
@@ -97,7 +97,7 @@ def test_without_pages_of_cases_there_are_no_links(run: Path, cohort: Path, tmp_
     entry, *_ = read_datalist(cohort)["test"]
     file = write_datalist(tmp_path / "datalist.json", {"test": [entry]})
     evaluate(run, file, tmp_path / "out", device="cpu", case_pages=False)
-    assert not (tmp_path / "out" / "cases").exists()
+    assert not (tmp_path / "out" / "pages").exists()
     assert "href=" not in (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8").replace('href="#main"', "")
     assert "lesioned_000" in words_of(tmp_path / "out")
 

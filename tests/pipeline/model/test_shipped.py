@@ -262,3 +262,12 @@ def test_the_models_of_this_project_are_whole_small_and_calibrated() -> None:
         assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 10e6
         schema = json.loads((PROJECT / "bundles" / "metadata_schema.json").read_text())
         jsonschema.validate(json.loads((folder / "configs" / "metadata.json").read_text()), schema)
+
+
+def test_the_models_of_this_project_have_its_cards_and_its_configuration() -> None:
+    """A card or a configuration that changes is packed again."""
+    for folder in shipped_folders().values():
+        card = PROJECT / "docs" / "models" / f"{folder.name.removesuffix('_cevae')}.md"
+        assert (folder / "docs" / "card.md").read_text() == card.read_text()
+        own = PROJECT / "bundles" / "brain_mri_cevae" / "configs" / "inference.yaml"
+        assert (folder / "configs" / "inference.yaml").read_text() == own.read_text()

@@ -50,8 +50,9 @@ def scan(folder: Path, name: str, seed: int = 0) -> Path:
 
 
 def files_of(output: Path) -> list[str]:
-    """Return the files of the subjects in the dataset."""
-    return sorted(file.relative_to(output).as_posix() for file in output.glob("sub-*/**/*") if file.is_file())
+    """Return the files of the subjects in the dataset; BIDS ignores hidden ones, such as what a killed process left."""
+    files = [file for file in output.glob("sub-*/**/*") if file.is_file() and not file.name.startswith(".")]
+    return sorted(file.relative_to(output).as_posix() for file in files)
 
 
 def table(file: Path) -> pd.DataFrame:

@@ -204,5 +204,5 @@ def test_a_key_that_cannot_be_written_is_told_before_anything_is_predicted(
     (tmp_path / "file").touch()
     given = ["--model", str(run), "--input", str(scans), "--output", str(tmp_path / "out")]
     assert main(["predict", *given, "--key", str(tmp_path / "file" / "key.csv")]) == 2
-    assert "the key cannot be read or written (Not a directory)" in capsys.readouterr().err
+    assert "the key cannot be read or written (File exists)" in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("*/case.json"))

@@ -19,7 +19,8 @@ from pipeline.errors import UsageError
 from pipeline.model.configuration import load_configuration, training_configuration
 from pipeline.scans import BrainExtraction
 from pipeline.scans.brain_tools import BrainTool
-from pipeline.training.slice_bank import BatchLoader, SliceBank, Slices
+from pipeline.training.slice_bank import SliceBank
+from pipeline.training.slices import BatchLoader, Slices
 from transforms import HEAD, STRIPPED
 
 
