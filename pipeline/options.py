@@ -38,6 +38,14 @@ SHARED: dict[str, dict[str, Any]] = {
 """Options that several commands share."""
 
 
+def _rate(text: str) -> float:
+    """Return a number below 1 such as 0.003."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; write 0.003 for 0.3 %") from None
+
+
 def _share(text: str) -> tuple[int, int]:
     """Return the numbers of a share such as 3/16."""
     number, _, shares = text.partition("/")
@@ -79,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     given.add_argument("--share", type=_share, default=(1, 1), metavar="I/N", help=SHARE)
     made = predict.add_argument_group("output")
     made.add_argument("--output", required=True, metavar="DIR", help="folder for report.html and the maps of each scan")
-    made.add_argument("--fpr", type=float, metavar="F", help=FPR)
+    made.add_argument("--fpr", type=_rate, metavar="F", help=FPR)
     made.add_argument("--layout", choices=("case", "bids"), help=LAYOUT)
     made.add_argument("--dicom", action="store_true", default=None, help=DICOM)
     made.add_argument("--key", metavar="FILE", help=KEY)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.prediction.bids_names import BidsName
+from pipeline.prediction.meanings import DESCRIPTIONS
 from pipeline.prediction.results import Record, Result, without_formula
-
-ARBITRARY = {"Units": "arbitrary"}
 
 
 @dataclass(frozen=True)
@@ -39,33 +38,19 @@ class Derivative:
         return self.description + name.sequence
 
 
-LESION = {
-    "Description": "1: the recommended score passes the threshold, 0: it does not. Research only, not for diagnosis",
-    "Type": "Lesion",
-    "Manual": False,
-}
-CLUSTERS = {
-    "Description": "Number of the connected anomaly, 1 is the largest. The table beside it has a row for each",
-    "Manual": False,
-}
-BRAIN = {"Description": "1: the brain mask that was used", "Type": "Brain"}
-SCORES = {
-    "recommended": "Recommended anomaly score",
-    "surprise": "Surprise: -log10 of the share of healthy brain voxels that score at least as high, up to a cap",
-    "combined": "Anomaly score: reconstruction error times gradient of the KL divergence, Zimmerer et al. 2019",
-    "rec": "Reconstruction error",
-    "kl": "Absolute gradient of the KL divergence",
-}
+SCORES = {"recommended": "arbitrary", "surprise": "-log10(share)", "combined": "arbitrary", "rec": "arbitrary",
+          "kl": "arbitrary"}  # fmt: skip
+"""The units of the scores."""
 
-DERIVATIVES = {
-    "recommended": Derivative("statmap", "recommended", "", {"Description": SCORES["recommended"]} | ARBITRARY),
-    "surprise": Derivative("statmap", "surprise", "", {"Description": SCORES["surprise"], "Units": "-log10(share)"}),
-    "combined": Derivative("statmap", "combined", "", {"Description": SCORES["combined"]} | ARBITRARY),
-    "rec": Derivative("statmap", "rec", "", {"Description": SCORES["rec"]} | ARBITRARY),
-    "kl": Derivative("statmap", "kl", "", {"Description": SCORES["kl"]} | ARBITRARY),
-    "brain": Derivative("mask", "cevae", "brain", BRAIN),
-    "clusters": Derivative("dseg", "cevae", "", CLUSTERS),
-    "anomalies": Derivative("mask", "cevae", "lesion", LESION),
+
+def _facts(name: str, **more: Any) -> dict[str, Any]:
+    return {"Description": DESCRIPTIONS[name]} | more
+
+
+DERIVATIVES = {name: Derivative("statmap", name, "", _facts(name, Units=units)) for name, units in SCORES.items()} | {
+    "brain": Derivative("mask", "cevae", "brain", _facts("brain", Type="Brain")),
+    "clusters": Derivative("dseg", "cevae", "", _facts("clusters", Manual=False)),
+    "anomalies": Derivative("mask", "cevae", "lesion", _facts("anomalies", Type="Lesion", Manual=False)),
 }
 """The maps of a case by their names in its folder. The lesion mask is the last one that is put into place."""
 
@@ -159,7 +144,7 @@ def cases_table(
 
 def descriptions_table(names: Iterable[BidsName]) -> str:
     """Return the table of the values of `desc`, given the names of the cases that have files."""
-    texts = {"cevae": "Masks and segmentation of the ceVAE"} | SCORES
+    texts = DESCRIPTIONS | {"cevae": "Masks and segmentation of the ceVAE"}
     rows = {
         (derivative.desc(name), texts[derivative.description], name.sequence)
         for name in names

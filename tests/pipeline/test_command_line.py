@@ -68,6 +68,13 @@ def test_a_share_that_is_none_is_refused(share: str, capsys: pytest.CaptureFixtu
     assert "is no share; write 1/16" in capsys.readouterr().err
 
 
+def test_a_rate_in_per_cent_is_told_how_to_write_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--model", "m", "--input", "i", "--output", "o", "--fpr", "0.3%"])
+    assert stop.value.code == 2
+    assert "write 0.003 for 0.3 %" in capsys.readouterr().err
+
+
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
