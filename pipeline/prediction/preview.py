@@ -64,7 +64,10 @@ def write_preview(
     Args:
         folder: where to write.
         case: the name that the files begin with.
-        scan, scores, surprise, model: see `draw_preview`.
+        scan: the scan, (X, Y, Z).
+        scores: its scores.
+        surprise: (X, Y, Z); without it, `recommended` is shown instead.
+        model: lines that say which model made it.
     """
     preview = draw_preview(scan, scores, surprise, model)
     preview.picture.save(folder / f"{case}_preview.png", compress_level=3)
@@ -80,11 +83,7 @@ def draw_preview(
 ) -> Preview:
     """Draw the slices with the highest scores: scan, reconstruction, and the surprise over the scan.
 
-    Args:
-        scan: the scan, (X, Y, Z).
-        scores: its scores.
-        surprise: (X, Y, Z); without it, `recommended` is shown instead.
-        model: lines that say which model made it.
+    The arguments are those of `write_preview`.
     """
     recommended = scores.maps["recommended"]
     name, overlay, shown = "surprise", surprise, SHOWN
