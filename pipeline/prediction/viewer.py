@@ -35,6 +35,9 @@ LEVELS = 4095
 BRIGHTEST = 8
 """Values above so many times the 99.9th percentile are artefacts: they would leave few levels to the rest."""
 
+AIR = 0.05
+"""Share of the brightest tissue below which a voxel outside the brain is air."""
+
 STEPS = 255
 """Steps of a map's values that a page keeps."""
 
@@ -94,11 +97,12 @@ def write_viewer(
     scan = np.nan_to_num(
         np.asarray(prediction.source.dataobj, np.float32).reshape(scores.mask.shape), posinf=0, neginf=0
     )
-    seen = scores.mask if lesion is None else scores.mask | lesion
-    grid = _Grid.around(scan, scores.mask, seen, prediction.source.affine)
-    low, high = float(scan.min()), min(float(scan.max()), BRIGHTEST * float(np.percentile(scan, 99.9)))
-    whole = np.array_equal(scan, np.rint(scan)) and high - low <= LEVELS
     dark, bright = (float(value) for value in np.percentile(scan[scores.mask], (1, 99.5)))
+    seen = scores.mask | (scan > AIR * bright)
+    grid = _Grid.around(seen if lesion is None else seen | lesion, prediction.source.affine)
+    usual = float(np.percentile(scan[::2, ::2, ::2], 99.9))  # every eighth voxel tells it as well
+    low, high = float(scan.min()), min(float(scan.max()), BRIGHTEST * usual)
+    whole = np.array_equal(scan, np.rint(scan)) and high - low <= LEVELS
     volumes: dict[str, dict[str, Any]] = {"scan": {"shown": (min(0.0, dark), max(bright, dark + 1e-6))}}
     files = {"scan": grid.nifti(scan, low, high, round(high - low) if whole else LEVELS, np.int16)}
     recommended = scores.maps["recommended"]
@@ -165,13 +169,12 @@ class _Grid:
         self.shape = [int(n) for n in np.asarray(cropped)[np.argsort(self.order[:, 0])]]
 
     @classmethod
-    def around(cls, scan: np.ndarray, mask: np.ndarray, seen: np.ndarray, affine: np.ndarray) -> "_Grid":
-        """Return the grid of all of a scan (X, Y, Z) that is not air, and of its brain."""
-        seen = seen | (scan > 0.05 * np.percentile(scan[mask], 99.5))
+    def around(cls, seen: np.ndarray, affine: np.ndarray) -> "_Grid":
+        """Return the grid of what is to be seen, boolean (X, Y, Z)."""
         box = []
         for axis in range(3):
             places = np.flatnonzero(seen.any(tuple(other for other in range(3) if other != axis)))
-            box.append(slice(max(int(places[0]) - MARGIN, 0), min(int(places[-1]) + 1 + MARGIN, scan.shape[axis])))
+            box.append(slice(max(int(places[0]) - MARGIN, 0), min(int(places[-1]) + 1 + MARGIN, seen.shape[axis])))
         return cls(affine, tuple(box))
 
     def cut(self, volume: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from monai.data.utils import affine_to_spacing
 from nibabel.orientations import io_orientation
+from scipy import ndimage
 from scipy.stats import t
 
 from pipeline.cohorts import Item
@@ -75,8 +76,8 @@ def facts_of(item: Item, scores: ScanScores, settings: Mapping[str, Any]) -> Fac
     ras = io_orientation(affine)[:, 0].astype(int)
     spacing = affine_to_spacing(affine)
     sides = {}
-    for axis, places in enumerate(np.nonzero(scores.mask)):
-        sides[ras[axis]] = float((np.ptp(places) + 1) * spacing[axis])
+    for axis, side in enumerate(ndimage.find_objects(scores.mask.view(np.uint8))[0]):
+        sides[ras[axis]] = float((side.stop - side.start) * spacing[axis])
     axis = settings["slice_axis"]
     images, masks = (volume_to_slices(item[key].as_tensor(), axis) for key in ("image", "mask"))
     share = masks.mean((1, 2, 3))
