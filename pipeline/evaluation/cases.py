@@ -78,10 +78,11 @@ class CasePages:
             lesion: the annotated lesions, boolean (X, Y, Z).
         """
         surprise = prediction.findings.surprise if prediction.findings is not None else None
+        image = copy_of(prediction.source)
         with folder_aside(self.folder / name) as folder:
-            write_preview(folder, name, copy_of(prediction.source), prediction.scores, surprise, self.label.lines)
+            write_preview(folder, name, image, prediction.scores, surprise, self.label.lines)
             (folder / f"{name}_thumbnail.jpg").unlink()
-            write_viewer(folder, name, prediction, self.label, self.threshold, lesion, HOME)
+            write_viewer(folder, name, image, prediction, self.label, self.threshold, lesion, HOME)
 
 
 def check_pages(folder: Path) -> None:

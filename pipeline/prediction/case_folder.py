@@ -47,7 +47,7 @@ def write_case(folder: Path, case: str, prediction: Prediction, label: ModelLabe
     write_workspace(folder, case, findings)
     if findings is not None:
         write_clusters(findings.clusters, folder / f"{case}_clusters.csv")
-    write_viewer(folder, case, prediction, label, threshold)
+    write_viewer(folder, case, image, prediction, label, threshold)
 
 
 def write_clusters(clusters: Sequence[Cluster], file: Path) -> None:

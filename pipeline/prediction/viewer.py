@@ -76,6 +76,7 @@ class Home:
 def write_viewer(
     folder: Path,
     case: str,
+    image: nib.nifti1.Nifti1Image,
     prediction: Prediction,
     label: ModelLabel,
     threshold: float | None,
@@ -87,19 +88,18 @@ def write_viewer(
     Args:
         folder: where to write; the other files of the case are there.
         case: the start of the files' names.
-        prediction: the prediction of the scan.
+        image: the scan, (X, Y, Z), in memory.
+        prediction: its prediction.
         label: which model made it.
         threshold: the lowest value of `recommended` that is marked, None without calibration.
         lesion: the annotated lesions, boolean (X, Y, Z), whose outline is drawn; None if nobody has annotated the scan.
         home: the page that it leads back to.
     """
     findings, scores = prediction.findings, prediction.scores
-    scan = np.nan_to_num(
-        np.asarray(prediction.source.dataobj, np.float32).reshape(scores.mask.shape), posinf=0, neginf=0
-    )
+    scan = np.nan_to_num(np.asarray(image.dataobj, np.float32), posinf=0, neginf=0)
     dark, bright = (float(value) for value in np.percentile(scan[scores.mask], (1, 99.5)))
     seen = scores.mask | (scan > AIR * bright)
-    grid = _Grid.around(seen if lesion is None else seen | lesion, prediction.source.affine)
+    grid = _Grid.around(seen if lesion is None else seen | lesion, image.affine)
     usual = float(np.percentile(scan[::2, ::2, ::2], 99.9))  # every eighth voxel tells it as well
     low, high = float(scan.min()), min(float(scan.max()), BRIGHTEST * usual)
     whole = np.array_equal(scan, np.rint(scan)) and high - low <= LEVELS

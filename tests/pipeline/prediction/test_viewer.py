@@ -18,6 +18,7 @@ import pytest
 from browsers import serious_of, visited
 from helpers import ball, save_scan
 
+from pipeline.nifti import copy_of
 from pipeline.prediction.case_folder import write_clusters, write_viewer
 from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.preview import write_preview
@@ -66,7 +67,7 @@ def write(output: Path, case: str, prediction: Prediction) -> Path:
     assert prediction.findings is not None
     write_preview(folder, case, prediction.source, prediction.scores, prediction.findings.surprise, LABEL.lines)
     write_clusters(prediction.findings.clusters, folder / f"{case}_clusters.csv")
-    write_viewer(folder, case, prediction, LABEL, 1.0)
+    write_viewer(folder, case, copy_of(prediction.source), prediction, LABEL, 1.0)
     return folder / f"{case}_viewer.html"
 
 
