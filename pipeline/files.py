@@ -37,6 +37,12 @@ def remove_remains(folder: Path) -> None:
                 left.unlink()
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a text in UTF-8; the file is never half-written, and a ? replaces what UTF-8 does not know."""
+    with written_aside(file) as partial:
+        partial.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+
+
 def json_text(content: Any) -> str:
     """Return content as the JSON of all our files."""
     return json.dumps(content, indent=1)
@@ -45,8 +51,7 @@ def json_text(content: Any) -> str:
 def write_json(file: Path, content: Any) -> None:
     """Write content as JSON, and make its folder; the file is never half-written."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(file) as partial:
-        partial.write_text(json_text(content), encoding="utf-8")
+    write_text(file, json_text(content))
 
 
 def sha256_of(file: str | Path) -> str:

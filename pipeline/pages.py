@@ -12,7 +12,6 @@ RESEARCH_ONLY = "Research use only, not for diagnosis."
 TABLE_SCRIPT = (Path(__file__).parent / "table.js").read_text(encoding="utf-8")
 """The script that sorts and filters a table of scans: in the page, so that the page alone can be sent to somebody."""
 
-
 ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,

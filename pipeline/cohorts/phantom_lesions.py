@@ -92,9 +92,8 @@ def add_old_stroke(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -
     """Add a stroke of years: fluid fills its territory, as bright or dark as the fluid of this head."""
     region, inside = _territory(rng, anatomy)
     weight = _fade(inside, 3)
-    return np.where(region, weight * fluid_of(anatomy, signal) + (1 - weight) * signal, signal).astype(
-        np.float32
-    ), region
+    filled = weight * fluid_of(anatomy, signal) + (1 - weight) * signal
+    return np.where(region, filled, signal).astype(np.float32), region
 
 
 def add_spots(rng: np.random.Generator, anatomy: Anatomy, signal: Volume) -> tuple[Volume, Mask]:

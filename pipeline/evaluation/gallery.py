@@ -10,7 +10,7 @@ from nibabel.orientations import io_orientation
 
 from pipeline.cohorts import Entry
 from pipeline.nifti import SIDES, upright
-from pipeline.prediction import SHOWN
+from pipeline.prediction import SHOWN, grey_window
 from pipeline.scans import Case, read_label
 from pipeline.scoring import Prediction, Predictor
 from transforms import SLICE_AXES
@@ -134,6 +134,5 @@ def row_of(prediction: Prediction, label: np.ndarray, threshold: float, role: st
 
 def _grey(volume: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """Return the grey levels of a volume (X, Y, Z), 0 to 1: the brain's values are seen, fat and metal are white."""
-    dark, bright = np.percentile(volume[brain], (1, 99.5))
-    low = min(0.0, float(dark))
-    return np.clip((volume - low) / max(float(bright) - low, 1e-6), 0, 1)
+    low, high = grey_window(volume[brain])
+    return np.clip((volume - low) / max(high - low, 1e-6), 0, 1)

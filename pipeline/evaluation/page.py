@@ -14,7 +14,7 @@ from pipeline.evaluation.metrics import ScoreHistograms
 from pipeline.evaluation.reasoned import Interval
 from pipeline.evaluation.results import Metrics
 from pipeline.evaluation.slices import ANOMALOUS_PIXELS, SLICE_SCORES
-from pipeline.files import written_aside
+from pipeline.files import write_text, written_aside
 from pipeline.pages import render
 from pipeline.prediction import ModelLabel
 from pipeline.scan_warnings import kinds_of
@@ -102,8 +102,7 @@ def write_page(
         text=_text,
         pictures=_pictures(folder, metrics, histograms, slices, gallery),
     )
-    with written_aside(folder / "evaluation.html") as partial:
-        partial.write_text(page, encoding="utf-8", errors="replace")
+    write_text(folder / "evaluation.html", page)
 
 
 def _pictures(

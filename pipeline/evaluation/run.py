@@ -60,7 +60,7 @@ def evaluate(
 ) -> Metrics:
     """Score the annotated scans of a split, and write metrics.json, the tables, the figures and evaluation.html.
 
-    Each scan has a page with a viewer, in the folder `cases`.
+    Each scan has a page with a viewer, in the folder `pages`.
 
     Args:
         model: the directory that training wrote, or a zip of `pack`.

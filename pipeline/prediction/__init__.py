@@ -1,7 +1,7 @@
 """Prediction: from scans to folders of maps, and a report of them."""
 
 from pipeline.prediction.case_folder import folder_aside
-from pipeline.prediction.colours import SHOWN
+from pipeline.prediction.colours import SHOWN, grey_window
 from pipeline.prediction.detector import AnomalyDetector
 from pipeline.prediction.evaluator import ScanEvaluator
 from pipeline.prediction.model_label import ModelLabel
@@ -20,6 +20,7 @@ __all__ = [
     "ScanEvaluator",
     "copy_viewer",
     "folder_aside",
+    "grey_window",
     "predict",
     "write_preview",
     "write_viewer",

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.errors import UsageError
-from pipeline.files import json_text, remove_remains, write_json, written_aside
+from pipeline.files import json_text, remove_remains, write_json, write_text, written_aside
 from pipeline.prediction.bids_names import BidsName, bids_names
 from pipeline.prediction.bids_sources import DESCRIPTION_FILE, TOOL, Sources, description_of, is_made_here, uri
 from pipeline.prediction.bids_tables import (
@@ -28,7 +28,7 @@ from pipeline.prediction.bids_tables import (
     sidecar,
 )
 from pipeline.prediction.model_label import ModelLabel
-from pipeline.prediction.results import Result, read_record
+from pipeline.prediction.results import Record, Result, read_record
 from pipeline.prediction.viewer import VIEWER_FILES
 from pipeline.version import __version__
 
@@ -115,34 +115,34 @@ def write_dataset(results: Sequence[Result], output: Path, label: ModelLabel) ->
     """
     results = list({result.case: result for result in sorted(results, key=lambda one: one.status == "done")}.values())
     # A scan that has failed since it was done keeps its files, as it keeps its folder.
-    records = {result.case: read_record(output / CASES / result.case) for result in results}
-    done = [one.case for one in results if (record := records[one.case]) and record.result.input == one.input]
+    placed = {
+        result.case: record
+        for result in results
+        if (record := read_record(output / CASES / result.case)) is not None and record.result.input == result.input
+    }
     names = bids_names({result.case: result.input for result in results})
     sources = Sources(output, [result.input for result in results])
     uris = {result.case: sources.uri_of(result.input, _copy_of(result.case)) for result in results}
     sources.write_description(output, label)
-    _write(output / ".bidsignore", _with_lines(output / ".bidsignore", IGNORED))
-    _write(output / CASES / "report.html", ALL_CASES)
+    write_text(output / ".bidsignore", _with_lines(output / ".bidsignore", IGNORED))
+    write_text(output / CASES / "report.html", ALL_CASES)
     if not (output / "README.md").exists():
-        _write(output / "README.md", README.format(tool=TOOL, version=__version__))
-    _write(output / "descriptions.tsv", descriptions_table(names[case] for case in done))
+        write_text(output / "README.md", README.format(tool=TOOL, version=__version__))
+    write_text(output / "descriptions.tsv", descriptions_table(names[case] for case in placed))
     write_json(output / "descriptions.json", {"Description": "What each value of the entity desc stands for"})
     write_json(output / "cases.json", CASE_COLUMNS)
     # The table is written before the files, so that what a killed command leaves is known, and removed if need be.
-    before, kept = _names_in_table(output / "cases.tsv"), {names[case] for case in done}
+    before, kept = _names_in_table(output / "cases.tsv"), {names[case] for case in placed}
     _remove(output, before - kept)
-    _write(output / "cases.tsv", cases_table(results, done, names, uris))
-    for case in done:
+    write_text(output / "cases.tsv", cases_table(results, placed, names, uris))
+    for case, record in placed.items():
         with suppress(FileNotFoundError):  # another process replaces the case's folder: the next summary comes
-            _place_case(output, case, names[case], uris[case])
+            _place_case(output, case, record, names[case], uris[case])
 
 
-def _place_case(output: Path, case: str, name: BidsName, source: str) -> None:
+def _place_case(output: Path, case: str, record: Record, name: BidsName, source: str) -> None:
     """Put the maps of a case into place, each after its sidecar; what is there already stays."""
     folder = output / CASES / case
-    record = read_record(folder)
-    if record is None:  # its folder was removed since
-        return
     (output / name.folder).mkdir(parents=True, exist_ok=True)
     for key, derivative in DERIVATIVES.items():
         map_file, image = folder / f"{case}_{key}.nii.gz", output / derivative.file(name)
@@ -159,7 +159,7 @@ def _place_case(output: Path, case: str, name: BidsName, source: str) -> None:
             continue
         write_json(beside[0], content)
         if derivative.suffix == "dseg":
-            _write(beside[1], clusters_table(folder / f"{case}_clusters.csv"))
+            write_text(beside[1], clusters_table(folder / f"{case}_clusters.csv"))
         with written_aside(image) as partial:
             try:
                 os.link(map_file, partial)
@@ -222,8 +222,3 @@ def _with_lines(file: Path, lines: Sequence[str]) -> str:
     """Return the text of a file with lines added that it lacks."""
     there = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return "\n".join([*there, *(line for line in lines if line not in there)]) + "\n"
-
-
-def _write(file: Path, text: str) -> None:
-    with written_aside(file) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")

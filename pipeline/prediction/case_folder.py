@@ -73,7 +73,7 @@ def folder_aside(folder: Path) -> Iterator[Path]:
     """
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
         process = left.name.split(".")[-2]
-        if process == str(os.getpid()) or not is_running(process):  # in containers, each process has the same number
+        if process == str(os.getpid()) or not _is_running(process):  # in containers, each process has the same number
             shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     old = folder.with_name(f".{folder.name}.old.{os.getpid()}.partial")
@@ -89,8 +89,7 @@ def folder_aside(folder: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def is_running(process: str) -> bool:
-    """Return whether a process of this machine runs, given its number."""
+def _is_running(process: str) -> bool:
     try:
         os.kill(int(process), 0)
     except (ValueError, ProcessLookupError):

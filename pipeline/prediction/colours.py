@@ -1,4 +1,4 @@
-"""The colours of an overlay, the same in the preview as in ITK-SNAP."""
+"""The colours of an overlay, the same in the preview as in ITK-SNAP, and the grey levels of the scan under it."""
 
 import numpy as np
 
@@ -19,3 +19,9 @@ OPACITY = 0.8
 
 CONTOUR = (0, 191, 255)
 """The colour of outlines, which no overlay has."""
+
+
+def grey_window(brain: np.ndarray) -> tuple[float, float]:
+    """Return the values shown as black and as white, given the values of the brain: fat and metal are white."""
+    low, high = np.percentile(brain, (1, 99.5)) if brain.size else (0, 0)
+    return min(0.0, float(low)), float(high)

@@ -41,7 +41,7 @@ def write_key(file: Path, cases: Sequence[Case], output: Path) -> None:
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, COLUMNS)
         table.writeheader()
-        table.writerows({column: without_formula(text) for column, text in row.items()} for row in rows.values())
+        table.writerows({column: without_formula(value) for column, value in row.items()} for row in rows.values())
         _replace(file, text.getvalue().encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise UsageError(f"--key {file}: the key cannot be read or written ({error.strerror})") from error

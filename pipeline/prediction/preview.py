@@ -13,7 +13,7 @@ from scipy.ndimage import binary_erosion
 
 from pipeline.nifti import SIDES, upright
 from pipeline.pages import RESEARCH_ONLY
-from pipeline.prediction.colours import COLOURS, CONTOUR, OPACITY, SHOWN
+from pipeline.prediction.colours import COLOURS, CONTOUR, OPACITY, SHOWN, grey_window
 from pipeline.scoring import ScanScores
 from transforms import SLICE_AXES
 
@@ -93,7 +93,7 @@ def draw_preview(
     volumes = [np.asanyarray(scan.dataobj), scores.reconstruction, scores.mask, overlay]
     cut = [[upright(volume, scan.affine, scores.scan_axis, i) for volume in volumes] for i in slices["index"]]
     planes = np.nan_to_num(np.array(cut, np.float32), posinf=0, neginf=0)
-    windows = [_window(planes[:, i], planes[:, 2] > 0) for i in (0, 1)]
+    windows = [grey_window(planes[:, i][planes[:, 2] > 0]) for i in (0, 1)]
     planes = planes[:, :, *_head(planes, windows[0][1])]
     size = _panel_size(planes.shape[2:], _spacing(scan, scores.slice_axis), alone=len(slices) == 1)
     panels = [panel for slice_planes in planes for panel in _panels(slice_planes, windows, shown, size)]
@@ -168,12 +168,6 @@ def _panels(
     around = [max(least - n, 0) for least, n in zip(SMALLEST[::-1], brain.shape, strict=True)]
     padding = [(n // 2, n - n // 2) for n in around] + [(0, 0)]
     return [Image.fromarray(np.pad(panel, padding)) for panel in (scan, model, blended)]
-
-
-def _window(planes: np.ndarray, brain: np.ndarray) -> tuple[float, float]:
-    """Return the values shown as black and as white."""
-    low, high = np.percentile(planes[brain], (1, 99.5)) if brain.any() else (0, 0)
-    return min(0.0, float(low)), float(high)
 
 
 def _grey(plane: np.ndarray, window: tuple[float, float]) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.files import written_aside
+from pipeline.files import write_text
 from pipeline.pages import render
 from pipeline.prediction.earlier import OTHERWISE
 from pipeline.prediction.results import Result, read_record
@@ -94,17 +94,18 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path, folder: 
     """
     cases = output / folder
     done = [result for result in results if result.status == "done"]
+    rows = sorted(_rows(results, run, cases), key=_attention)
     page = render(
         "prediction/report.html.j2",
         title=f"Anomaly maps of {len(results)} scan{'' if len(results) == 1 else 's'}",
         label=run.label,
-        rows=sorted(_rows(results, run, cases), key=_attention),
+        rows=rows,
         folder=f"{folder}/" if folder else "",
         failed=kinds_of({result.input: [result.reason] for result in results if result.status == "failed"}),
         undone=kinds_of({result.input: [result.reason] for result in results if result.status == "not done"}),
         warned=kinds_of({result.case: result.warnings for result in done}),
         statuses=Counter(result.status for result in results),
-        viewers={result.case for result in done if os.path.exists(cases / result.case / f"{result.case}_viewer.html")},
+        viewers={row.result.case for row in rows if "_viewer.html" in row.files},
         with_warnings=sum(bool(result.warnings) for result in done),
         otherwise=OTHERWISE,
         unfolded=UNFOLDED,
@@ -114,8 +115,7 @@ def write_report(results: Sequence[Result], run: RunInfo, output: Path, folder: 
         run=run,
         made_with=[(label, getattr(run, key)) for key, label in MADE_WITH.items() if getattr(run, key) is not None],
     )
-    with written_aside(output / "report.html") as partial:
-        partial.write_text(page, encoding="utf-8", errors="replace")
+    write_text(output / "report.html", page)
 
 
 def _attention(row: Row) -> tuple[bool, bool, float, float]:

@@ -19,7 +19,7 @@ from isal import igzip
 
 from pipeline.files import written_aside
 from pipeline.pages import render
-from pipeline.prediction.colours import COLOURS, OPACITY, SHOWN
+from pipeline.prediction.colours import COLOURS, OPACITY, SHOWN, grey_window
 from pipeline.prediction.model_label import ModelLabel
 from pipeline.scoring import Cluster, Findings, Prediction
 
@@ -97,13 +97,13 @@ def write_viewer(
     """
     findings, scores = prediction.findings, prediction.scores
     scan = np.nan_to_num(np.asarray(image.dataobj, np.float32), posinf=0, neginf=0)
-    dark, bright = (float(value) for value in np.percentile(scan[scores.mask], (1, 99.5)))
-    seen = scores.mask | (scan > AIR * bright)
+    black, white = grey_window(scan[scores.mask])
+    seen = scores.mask | (scan > AIR * white)
     grid = _Grid.around(seen if lesion is None else seen | lesion, image.affine)
     usual = float(np.percentile(scan[::2, ::2, ::2], 99.9))  # every eighth voxel tells it as well
     low, high = float(scan.min()), min(float(scan.max()), BRIGHTEST * usual)
     whole = np.array_equal(scan, np.rint(scan)) and high - low <= LEVELS
-    volumes: dict[str, dict[str, Any]] = {"scan": {"shown": (min(0.0, dark), max(bright, dark + 1e-6))}}
+    volumes: dict[str, dict[str, Any]] = {"scan": {"shown": (black, max(white, black + 1e-6))}}
     files = {"scan": grid.nifti(scan, low, high, round(high - low) if whole else LEVELS, np.int16)}
     recommended = scores.maps["recommended"]
     highest = max(float(recommended.max()), 1e-6)

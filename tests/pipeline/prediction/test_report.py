@@ -17,6 +17,7 @@ from browsers import CHROMIUM as BROWSER
 from browsers import serious_of, visited
 from PIL import Image
 
+from benchmarks.report import write_case
 from pipeline.prediction.earlier import OTHERWISE
 from pipeline.prediction.model_label import ModelLabel
 from pipeline.prediction.report import write_report
@@ -200,10 +201,8 @@ def test_it_opens_in_a_browser_without_a_network(tmp_path: Path, number: int) ->
 
 def test_the_page_of_500_cases_is_small_enough_to_open_at_once(tmp_path: Path, browser: Browser) -> None:
     rng = np.random.default_rng(0)
-    results = [case(tmp_path, f"sub-{i:04d}_ses-01_T1w", anomaly_ml=i / 10) for i in range(500)]
-    for i, result in enumerate(results):  # as large as those of heads
-        noise = Image.fromarray(rng.integers(0, 256, (32, 24, 3), np.uint8)).resize((73, 96))
-        noise.save(tmp_path / result.case / f"{result.case}_thumbnail.jpg", quality=85)
+    results = [write_case(tmp_path, f"sub-{i:04d}_ses-01_T1w", rng) for i in range(500)]
+    for i, result in enumerate(results):
         if i % 3 == 0:
             results[i] = replace(result, warnings=("the scan has its skull and no brain mask was given",))
     write_report(results, RUN, tmp_path)
